@@ -1,0 +1,1 @@
+//! Loads, inspects, limits and calls plugin components.

@@ -1,0 +1,1 @@
+//! Benchmarks for Kubernetes API servers and clusters, with plugins as WebAssembly components.
