@@ -1,1 +1,20 @@
-//! Benchmarks for Kubernetes API servers and clusters, with plugins as WebAssembly components.
+//! kperf-host: benchmarks for Kubernetes API servers and clusters.
+//!
+//! What a run does, in the order of its files:
+//! [`profile`] (what the user asked for) → [`target`] (where to) → [`plugins`] (found, loaded, configured) →
+//! `kperf_load` (paced, sent, measured) → [`report`] (one typed document) → [`summary`] on the terminal and
+//! [`export`] through exporter plugins into [`sink`]s. [`run`] assembles them; [`live`] shows progress;
+//! [`exit`] says how it ended; [`cli`] turns arguments into calls.
+#![deny(missing_docs)]
+
+pub mod cli;
+pub mod exit;
+pub mod export;
+pub mod live;
+pub mod plugins;
+pub mod profile;
+pub mod report;
+pub mod run;
+pub mod sink;
+pub mod summary;
+pub mod target;

@@ -1,0 +1,266 @@
+//! Arguments as typed. Each command is a file below `cli/`: arguments → library call → output.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::exit::Exit;
+
+pub mod plugin;
+pub mod run;
+pub mod runner;
+pub mod sim;
+pub mod validate;
+
+/// Benchmarks for Kubernetes API servers and clusters, with plugins as WebAssembly components.
+#[derive(Debug, Parser)]
+#[command(name = "kperf-host", version, propagate_version = true, after_help = Exit::table())]
+pub struct Cli {
+    /// More log lines on stderr: -v debug, -vv trace of this program, -vvv of its libraries too.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// No progress bar and no colours, also on a terminal.
+    #[arg(long, global = true)]
+    pub plain: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Drive load with a plugin or a profile and report what was measured.
+    Run(Box<run::RunArgs>),
+    /// kperf's own commands, with kperf's flags and output.
+    Runner {
+        /// What to do.
+        #[command(subcommand)]
+        command: runner::RunnerCommand,
+    },
+    /// Check a load profile; needs no cluster.
+    Validate(validate::ValidateArgs),
+    /// List, inspect and start plugins.
+    Plugin {
+        /// What to do.
+        #[command(subcommand)]
+        command: plugin::PluginCommand,
+    },
+    /// Serve the in-memory API server until Ctrl-C.
+    Sim(sim::SimArgs),
+}
+
+/// Where the load goes.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Target")]
+pub struct TargetArgs {
+    /// Kubeconfig file [default: $KUBECONFIG, then ~/.kube/config, then the pod's service account].
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig [default: its current context].
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Use the pod's service account.
+    #[arg(long, conflicts_with_all = ["kubeconfig", "context", "server", "sim"])]
+    pub in_cluster: bool,
+    /// URL of the API server, in place of a kubeconfig.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["kubeconfig", "context", "sim"])]
+    pub server: Option<String>,
+    /// Bearer token for --server.
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        requires = "server",
+        env = "KPERF_TOKEN",
+        hide_env_values = true
+    )]
+    pub token: Option<String>,
+    /// File with the bearer token for --server; read again when it changes.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "server",
+        conflicts_with = "token"
+    )]
+    pub token_file: Option<PathBuf>,
+    /// Certificates to trust for --server, PEM.
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub ca_file: Option<PathBuf>,
+    /// Client certificate for --server, PEM.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "server",
+        requires = "client_key"
+    )]
+    pub client_certificate: Option<PathBuf>,
+    /// Key of the client certificate, PEM.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "server",
+        requires = "client_certificate"
+    )]
+    pub client_key: Option<PathBuf>,
+    /// Do not verify the server's certificate.
+    #[arg(long, requires = "server")]
+    pub insecure_skip_tls_verify: bool,
+    /// Start the in-memory API server in this process and use it. Optional value:
+    /// comma-separated counts, for example nodes=10,namespaces=4,pods=250,configmaps=100 (the default;
+    /// pods and configmaps are per namespace).
+    #[arg(long, value_name = "OBJECTS", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["kubeconfig", "context"])]
+    pub sim: Option<String>,
+    /// Faults of --sim, for example latency=5ms,stall=1s@3s,429=0.1:1s,goaway=50 (see `sim --help`).
+    #[arg(long, value_name = "FAULTS", requires = "sim")]
+    pub sim_faults: Option<String>,
+}
+
+/// kperf's load flags; each overrides the profile.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Load")]
+pub struct LoadArgs {
+    /// Requests per second, 0 = closed loop: as fast as the clients go.
+    #[arg(long, value_name = "PER_SECOND")]
+    pub rate: Option<f64>,
+    /// Requests in all.
+    #[arg(long, value_name = "N")]
+    pub total: Option<u64>,
+    /// How long to send: seconds, or with a unit (90s, 5m). Ignored when a total is set.
+    #[arg(long, value_name = "TIME", value_parser = seconds_or_duration)]
+    pub duration: Option<Duration>,
+    /// Connections, all opened before the first request.
+    #[arg(long, value_name = "N")]
+    pub conns: Option<u32>,
+    /// Clients; client i works on connection i mod conns.
+    #[arg(long, value_name = "N")]
+    pub client: Option<u32>,
+    /// What to accept.
+    #[arg(long, value_name = "TYPE")]
+    pub content_type: Option<ContentType>,
+    /// Use HTTP/1.1, one socket per client.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", require_equals = true)]
+    pub disable_http2: Option<bool>,
+    /// How often a 429 or 5xx with Retry-After is tried again.
+    #[arg(long, value_name = "N")]
+    pub max_retries: Option<u32>,
+    /// User-Agent of the requests.
+    #[arg(long, value_name = "TEXT")]
+    pub user_agent: Option<String>,
+}
+
+/// Flags of the engine that kperf does not have.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Engine")]
+pub struct EngineArgs {
+    /// Seed of every random choice [default: drawn, and printed].
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Threads that send, each with its own connections [default: by cores and connections].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub shards: Option<u32>,
+    /// Longest wait for an answer, 0 = forever. Plugins send it as `timeout=` too.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = seconds_or_duration)]
+    pub deadline: Duration,
+    /// Arrivals within one tick are released together.
+    #[arg(long, value_name = "TIME", default_value = "100us", value_parser = duration)]
+    pub tick: Duration,
+    /// Longest wait for answers to pile up before they are read, 0 = off. Only from 4 requests in
+    /// flight per connection, and never past a send that is due.
+    #[arg(long, value_name = "TIME", default_value = "100us", value_parser = duration)]
+    pub pile_up: Duration,
+    /// Stamp answers when they are read, not when the kernel received them.
+    #[arg(long)]
+    pub no_kernel_timestamps: bool,
+    /// Arrivals that may wait for a free client before more are dropped
+    /// [default: ten seconds of arrivals, at least 10000].
+    #[arg(long, value_name = "N")]
+    pub max_backlog: Option<u64>,
+    /// Length of an interval.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = seconds_or_duration)]
+    pub interval: Duration,
+}
+
+/// What to accept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ContentType {
+    /// `application/json`
+    Json,
+    /// `application/vnd.kubernetes.protobuf`
+    Protobuf,
+}
+
+/// A plain number is seconds, as kperf has it; else a number with a unit.
+fn seconds_or_duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string());
+    }
+    duration(text)
+}
+
+/// A number with a unit: `100us`, `1.5s`, `2m`, `1h`; parts add up (`1m30s`). A lone 0 needs none.
+///
+/// # Errors
+/// Names what could not be read.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let mut rest = text;
+    let mut sum = 0.0_f64;
+    while !rest.is_empty() {
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .ok_or_else(|| format!("`{text}` has no unit; write for example 100us, 5ms, 90s, 5m"))?;
+        let (number, after) = rest.split_at(digits);
+        let unit_end = after
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(after.len());
+        let (unit, next) = after.split_at(unit_end);
+        let value: f64 = number
+            .parse()
+            .map_err(|_| format!("`{number}` in `{text}` is not a number"))?;
+        let seconds = match unit {
+            "ns" => 1e-9,
+            "us" | "µs" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => {
+                return Err(format!(
+                    "`{unit}` in `{text}` is not a unit; use ns, us, ms, s, m or h"
+                ));
+            }
+        };
+        sum += value * seconds;
+        rest = next;
+    }
+    if text.is_empty() {
+        return Err("empty; write for example 100us, 5ms, 90s, 5m".to_owned());
+    }
+    Duration::try_from_secs_f64(sum).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("100us"), Ok(Duration::from_micros(100)));
+        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        assert_eq!(seconds_or_duration("60"), Ok(Duration::from_secs(60)));
+        assert!(duration("60").unwrap_err().contains("no unit"));
+        assert!(duration("6 parsecs").unwrap_err().contains("not a unit"));
+        assert!(duration("").is_err());
+        assert!(duration("-1s").is_err());
+    }
+}

@@ -1,0 +1,113 @@
+//! The table of exit codes; the README repeats it.
+
+use std::{fmt, process::ExitCode};
+
+/// How the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Exit {
+    /// Everything that was asked for was done.
+    Success = 0,
+    /// Something failed that has no code of its own.
+    Failure = 1,
+    /// Bad flags, a bad profile or a bad plugin configuration; nothing was run.
+    Usage = 2,
+    /// The target could not be resolved, reached or authenticated.
+    Target = 4,
+    /// A plugin could not be loaded, or it failed; what was measured is in the report.
+    Plugin = 5,
+    /// The run is fine, but at least one output could not be delivered.
+    Output = 6,
+    /// Ctrl-C or SIGTERM; what was measured is in the report.
+    Interrupted = 130,
+}
+
+impl Exit {
+    /// Every code with what it means, for `--help` and the README.
+    pub const TABLE: &[(Exit, &str)] = &[
+        (Exit::Success, "everything that was asked for was done"),
+        (
+            Exit::Failure,
+            "something failed that has no code of its own",
+        ),
+        (
+            Exit::Usage,
+            "bad flags, profile or plugin configuration; nothing was run",
+        ),
+        (
+            Exit::Target,
+            "the target could not be resolved, reached or authenticated",
+        ),
+        (
+            Exit::Plugin,
+            "a plugin could not be loaded, or failed; what was measured is in the report",
+        ),
+        (
+            Exit::Output,
+            "the run is fine, but an output could not be delivered",
+        ),
+        (
+            Exit::Interrupted,
+            "Ctrl-C or SIGTERM; what was measured is in the report",
+        ),
+    ];
+
+    /// The table as text, one code a line.
+    #[must_use]
+    pub fn table() -> String {
+        let mut text = String::from("Exit codes:\n");
+        for (exit, meaning) in Exit::TABLE {
+            text.push_str(&format!("  {:>3}  {meaning}\n", *exit as u8));
+        }
+        text
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// An error together with the code it ends the process with.
+#[derive(Debug)]
+pub struct Failed {
+    /// The code.
+    pub exit: Exit,
+    /// What went wrong, causes below.
+    pub error: anyhow::Error,
+}
+
+impl fmt::Display for Failed {
+    /// One line, then the causes, numbered when there are several.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.error)?;
+        let causes: Vec<_> = self.error.chain().skip(1).collect();
+        for (number, cause) in causes.iter().enumerate() {
+            if causes.len() == 1 {
+                write!(f, "\n  caused by: {cause}")?;
+            } else {
+                write!(f, "\n  {}: {cause}", number + 1)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Gives an error its exit code.
+pub trait OrExit<T> {
+    /// Wraps the error, if any.
+    ///
+    /// # Errors
+    /// The error, with `exit`.
+    fn or_exit(self, exit: Exit) -> Result<T, Failed>;
+}
+
+impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
+    fn or_exit(self, exit: Exit) -> Result<T, Failed> {
+        self.map_err(|error| Failed {
+            exit,
+            error: error.into(),
+        })
+    }
+}

@@ -1,0 +1,123 @@
+//! What the user sees during a run, on stderr: a bar on a terminal, else a line per interval.
+
+use std::{io::IsTerminal as _, time::Duration};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use kperf_load::{
+    measure,
+    plan::PhasePlan,
+    result::{Interval, counter},
+};
+
+use crate::summary::time;
+
+/// Shows progress of one phase after the other.
+#[derive(Debug)]
+pub struct Live {
+    on_terminal: bool,
+    bar: Option<ProgressBar>,
+    sent: u64,
+    failed: u64,
+    elapsed: Duration,
+}
+
+impl Live {
+    /// `plain` forbids the bar.
+    #[must_use]
+    pub fn new(plain: bool) -> Self {
+        Self {
+            on_terminal: !plain
+                && std::io::stderr().is_terminal()
+                && std::env::var_os("NO_COLOR").is_none(),
+            bar: None,
+            sent: 0,
+            failed: 0,
+            elapsed: Duration::ZERO,
+        }
+    }
+
+    /// A line for the user, above the bar if there is one.
+    pub fn say(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(text),
+            None => eprintln!("{text}"),
+        }
+    }
+
+    /// A phase begins.
+    pub fn begin(&mut self, plan: &PhasePlan) {
+        self.sent = 0;
+        self.failed = 0;
+        self.elapsed = Duration::ZERO;
+        if !self.on_terminal {
+            return;
+        }
+        let length = match (plan.total, plan.duration) {
+            (Some(total), _) => Some(total),
+            (None, Some(duration)) => u64::try_from(duration.as_millis()).ok(),
+            (None, None) => None,
+        };
+        let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:30}] {percent:>3}% {msg}") {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_prefix(plan.name.clone());
+        self.bar = Some(bar);
+    }
+
+    /// An interval is over.
+    pub fn interval(&mut self, plan: &PhasePlan, interval: &Interval) {
+        let sent = interval.counters.get(counter::SENT).copied().unwrap_or(0);
+        let failed: u64 = interval.series.iter().map(|series| series.failed).sum();
+        self.sent += sent;
+        self.failed += failed;
+        self.elapsed += interval.length;
+        let mut response = measure::new_histogram();
+        for series in &interval.series {
+            // Same bounds by construction.
+            response.add(&series.response_time).ok();
+        }
+        let rate = sent as f64 / interval.length.as_secs_f64().max(1e-9);
+        let mut text = format!("{rate:>9.0}/s");
+        if !response.is_empty() {
+            text.push_str(&format!(
+                "  p50 {:>7}  p99 {:>7}  max {:>7}",
+                time(measure::quantile(&response, 0.5)),
+                time(measure::quantile(&response, 0.99)),
+                time(measure::quantile(&response, 1.0)),
+            ));
+        }
+        for name in [counter::LATE, counter::DROPPED, counter::GOAWAYS] {
+            if let Some(count) = interval.counters.get(name).filter(|count| **count > 0) {
+                text.push_str(&format!("  {count} {name}"));
+            }
+        }
+        if failed > 0 {
+            text.push_str(&format!("  {failed} failed"));
+        }
+        match &self.bar {
+            Some(bar) => {
+                let done = if plan.total.is_some() {
+                    self.sent
+                } else {
+                    u64::try_from(self.elapsed.as_millis()).unwrap_or(u64::MAX)
+                };
+                bar.set_position(done);
+                bar.set_message(text);
+            }
+            None => eprintln!(
+                "{} {:>5.0}s  {text}  {} in flight",
+                plan.name,
+                self.elapsed.as_secs_f64(),
+                interval.in_flight
+            ),
+        }
+    }
+
+    /// The phase is over.
+    pub fn end(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}

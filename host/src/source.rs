@@ -1,0 +1,217 @@
+//! A generator plugin as a source of requests: the one place where the runtime's shapes become the engine's.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, uri::PathAndQuery};
+use kperf_load::{
+    mix::Mix,
+    request::{
+        Batch, ExchangeKind, Outcomes, ShardContext, Source, SourceError, SourceFactory, Template,
+    },
+};
+use kperf_runtime::{Generator, OpenContext, Plugin, PluginError, TemplateSpec};
+
+/// One entry of a mix: a plugin, its configuration and how often it is drawn.
+#[derive(Clone)]
+pub struct Entry {
+    /// Relative weight; above 0.
+    pub shares: u32,
+    /// The loaded plugin.
+    pub plugin: Arc<Plugin>,
+    /// Validated configuration.
+    pub config: serde_json::Value,
+    /// Where it stands in the profile, for messages.
+    pub place: String,
+}
+
+/// What every instance of a phase is told.
+#[derive(Clone, Debug)]
+pub struct PhaseContext {
+    /// Unique name of the run.
+    pub run_id: String,
+    /// Name of the phase.
+    pub phase: String,
+    /// How long the client waits for an answer; none = forever.
+    pub deadline: Option<Duration>,
+}
+
+/// Makes the sources of a phase, one per shard.
+#[must_use]
+pub fn factory(entries: Vec<Entry>, context: PhaseContext) -> SourceFactory {
+    Arc::new(move |shard| open(&entries, &context, shard))
+}
+
+/// Opens the source of one shard.
+///
+/// # Errors
+/// A plugin refused its configuration or failed.
+pub fn open(
+    entries: &[Entry],
+    context: &PhaseContext,
+    shard: ShardContext,
+) -> Result<Box<dyn Source>, SourceError> {
+    let mut sources = Vec::with_capacity(entries.len());
+    for (number, entry) in entries.iter().enumerate() {
+        sources.push((entry.shares, open_entry(number, entry, context, shard)?));
+    }
+    match sources.len() {
+        1 => sources
+            .pop()
+            .map(|(_, source)| source)
+            .ok_or_else(no_entries),
+        0 => Err(no_entries()),
+        _ => Ok(Box::new(Mix::new(sources, shard.seed, shard.shard)?)),
+    }
+}
+
+fn no_entries() -> SourceError {
+    SourceError {
+        code: "invalid-config".to_owned(),
+        message: "nothing to send: every entry has zero shares".to_owned(),
+    }
+}
+
+fn open_entry(
+    number: usize,
+    entry: &Entry,
+    context: &PhaseContext,
+    shard: ShardContext,
+) -> Result<Box<dyn Source>, SourceError> {
+    // Entries of one mix must not draw the same numbers; the host promises seeds below 2^53.
+    let seed = (shard.seed ^ ((number as u64) << 32)) & ((1 << 53) - 1);
+    let generator = entry
+        .plugin
+        .open_generator(
+            OpenContext {
+                seed,
+                shard: shard.shard,
+                shards: shard.shards,
+                deadline_ms: context.deadline.map_or(0, |deadline| {
+                    u64::try_from(deadline.as_millis()).unwrap_or(0)
+                }),
+                labels: vec![
+                    ("run-id".to_owned(), context.run_id.clone()),
+                    ("phase".to_owned(), context.phase.clone()),
+                    ("entry".to_owned(), number.to_string()),
+                ],
+            },
+            &entry.config,
+        )
+        .map_err(|error| failed(&error))?;
+    let templates = generator
+        .templates()
+        .iter()
+        .map(template)
+        .collect::<Result<_, _>>()?;
+    Ok(Box::new(PluginSource {
+        generator,
+        templates,
+    }))
+}
+
+struct PluginSource {
+    generator: Generator,
+    templates: Vec<Template>,
+}
+
+impl Source for PluginSource {
+    fn templates(&self) -> &[Template] {
+        &self.templates
+    }
+
+    fn next(&mut self, limit: u32) -> Result<Batch, SourceError> {
+        let batch = self.generator.next(limit).map_err(|error| failed(&error))?;
+        Ok(Batch {
+            count: batch.count,
+            template: batch.template,
+            path_len: batch.path_len,
+            body_len: batch.body_len,
+            tag: batch.tag,
+            arena: batch.arena,
+            done: batch.done,
+        })
+    }
+
+    fn wants_outcomes(&self) -> bool {
+        self.generator.wants_outcomes()
+    }
+
+    fn observe(&mut self, outcomes: Outcomes) -> Result<(), SourceError> {
+        self.generator
+            .observe(kperf_runtime::Outcomes {
+                count: outcomes.count,
+                tag: outcomes.tag,
+                template: outcomes.template,
+                status: outcomes.status,
+                service_ns: outcomes.service_ns,
+                size: outcomes.size,
+                capture_len: outcomes.capture_len,
+                arena: outcomes.arena,
+            })
+            .map_err(|error| failed(&error))
+    }
+
+    fn owns_arrivals(&self) -> bool {
+        self.generator.owns_arrivals()
+    }
+
+    fn schedule(&mut self, limit: u32) -> Result<Vec<u64>, SourceError> {
+        self.generator
+            .schedule(limit)
+            .map_err(|error| failed(&error))
+    }
+}
+
+fn failed(error: &PluginError) -> SourceError {
+    SourceError {
+        code: error.code().to_owned(),
+        message: error.to_string(),
+    }
+}
+
+/// The runtime has checked the shape already; what is left to fail is named all the same.
+fn template(spec: &TemplateSpec) -> Result<Template, SourceError> {
+    let invalid = |what: &str, value: &str, error: &dyn std::fmt::Display| SourceError {
+        code: "malformed-template".to_owned(),
+        message: format!(
+            "template of series `{}`: {what} `{value}`: {error}",
+            spec.series
+        ),
+    };
+    let mut headers = HeaderMap::with_capacity(spec.headers.len());
+    for (name, value) in &spec.headers {
+        headers.append(
+            HeaderName::from_bytes(name.as_bytes())
+                .map_err(|error| invalid("header", name, &error))?,
+            HeaderValue::from_str(value).map_err(|error| invalid("value of header", name, &error))?,
+        );
+    }
+    let kind = match spec.kind.as_str() {
+        "" | "request" => ExchangeKind::Request,
+        "watch-list" => ExchangeKind::WatchList,
+        "watch" => {
+            let hold = spec
+                .hints
+                .iter()
+                .find(|(key, _)| key == "hold-ms")
+                .map(|(_, value)| value.parse().map_err(|error: std::num::ParseIntError| invalid("hint hold-ms", value, &error)))
+                .transpose()?
+                .unwrap_or(10_000);
+            ExchangeKind::Watch {
+                hold: Duration::from_millis(hold),
+            }
+        }
+        other => return Err(invalid("kind", other, &"not known to this host")),
+    };
+    Ok(Template {
+        series: spec.series.clone(),
+        method: Method::from_bytes(spec.method.as_bytes())
+            .map_err(|error| invalid("method", &spec.method, &error))?,
+        path: PathAndQuery::try_from(spec.path.as_str())
+            .map_err(|error| invalid("path", &spec.path, &error))?,
+        headers,
+        body: spec.body.clone().into(),
+        kind,
+        capture: spec.capture.clone(),
+    })
+}

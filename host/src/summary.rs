@@ -1,0 +1,253 @@
+//! The terminal summary: what a person reads when a run is over.
+
+use std::fmt::Write as _;
+
+use kperf_runtime::report as doc;
+
+/// Renders the report for a terminal, at most about 100 columns wide where names allow.
+#[must_use]
+pub fn render(report: &doc::Summary) -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    write(report, &mut out).ok();
+    out
+}
+
+fn write(report: &doc::Summary, out: &mut String) -> std::fmt::Result {
+    for phase in &report.phases {
+        write_phase(report, phase, out)?;
+    }
+    if report.phases.len() > 1 {
+        writeln!(out, "all phases")?;
+        writeln!(
+            out,
+            "  requests     {} sent, {} succeeded, {} failed in {}",
+            report.overall.sent,
+            report.overall.succeeded,
+            report.overall.failed,
+            time(report.length_ns)
+        )?;
+        write_latency(&report.overall, out)?;
+        writeln!(out)?;
+    }
+    let sign = match report.verdict.as_str() {
+        "certified" => "the load generator was not the limit",
+        "suspect" => "the load generator may have been the limit; read the findings",
+        _ => "the load generator was the limit; do not use these numbers",
+    };
+    writeln!(out, "verdict        {}: {sign}", report.verdict)?;
+    for finding in &report.findings {
+        writeln!(out, "  {:<8} {}", finding.severity, finding.message)?;
+    }
+    if report.ended != "completed" {
+        writeln!(
+            out,
+            "ended          {}: the numbers above are what was measured until then",
+            report.ended
+        )?;
+    }
+    Ok(())
+}
+
+fn write_phase(report: &doc::Summary, phase: &doc::Phase, out: &mut String) -> std::fmt::Result {
+    let setting = |name: &str| {
+        phase
+            .settings
+            .iter()
+            .find(|label| label.key == name)
+            .map_or("?", |label| label.value.as_str())
+    };
+    let metric = |name: &str| {
+        phase
+            .metrics
+            .iter()
+            .find(|metric| metric.name == name)
+            .map(|metric| metric.value)
+    };
+    let count = |name: &str| {
+        phase
+            .counters
+            .iter()
+            .find(|counter| counter.name == name)
+            .map_or(0, |counter| counter.value)
+    };
+    writeln!(out, "{} against {}", phase.name, report.server)?;
+    writeln!(
+        out,
+        "  load         {}, {} connections, {} clients, {}, {} shard(s) ({})",
+        match setting("rate") {
+            "0" => "closed loop".to_owned(),
+            rate => format!("{rate}/s open loop"),
+        },
+        setting("conns"),
+        setting("clients"),
+        setting("http"),
+        setting("shards"),
+        setting("shards-reason"),
+    )?;
+    writeln!(
+        out,
+        "  requests     {} sent, {} succeeded, {} failed in {}",
+        phase.overall.sent,
+        phase.overall.succeeded,
+        phase.overall.failed,
+        time(phase.length_ns)
+    )?;
+    writeln!(
+        out,
+        "  rate         {:.1}/s achieved, {} received",
+        metric("achieved-rate").unwrap_or(0.0),
+        bytes(phase.overall.received_bytes)
+    )?;
+    let odd: Vec<String> = [
+        "late",
+        "dropped",
+        "retries",
+        "goaways",
+        "redials",
+        "resent",
+        "feed-starved",
+    ]
+    .iter()
+    .filter(|name| count(name) > 0)
+    .map(|name| format!("{} {name}", count(name)))
+    .collect();
+    if !odd.is_empty() {
+        writeln!(out, "  counted      {}", odd.join(", "))?;
+    }
+    if let Some(cpu) = metric("cpu-per-request") {
+        write!(
+            out,
+            "  client       {} CPU a request",
+            time((cpu * 1e9) as u64)
+        )?;
+        if let (Some(p50), Some(p99)) = (metric("send-lag-p50"), metric("send-lag-p99")) {
+            write!(
+                out,
+                ", send lag p50 {} p99 {}",
+                time((p50 * 1e9) as u64),
+                time((p99 * 1e9) as u64)
+            )?;
+        }
+        writeln!(
+            out,
+            ", tick {}, pile-up {}",
+            setting("tick"),
+            setting("pile-up")
+        )?;
+    }
+    write_latency(&phase.overall, out)?;
+    if !phase.overall.errors.is_empty() {
+        writeln!(out, "  errors")?;
+        for error in &phase.overall.errors {
+            writeln!(out, "    {:>9}  {}", error.value, error.name)?;
+        }
+    }
+    if phase.series.len() > 1 {
+        writeln!(out, "  by request (response time)")?;
+        writeln!(
+            out,
+            "    {:>9} {:>7} {:>9} {:>9} {:>9}  series",
+            "sent", "failed", "p50", "p99", "max"
+        )?;
+        for series in &phase.series {
+            writeln!(
+                out,
+                "    {:>9} {:>7} {:>9} {:>9} {:>9}  {}",
+                series.sent,
+                series.failed,
+                quantile(&series.response_time, 0.5),
+                quantile(&series.response_time, 0.99),
+                quantile(&series.response_time, 1.0),
+                series.name,
+            )?;
+        }
+    } else if let Some(series) = phase.series.first() {
+        writeln!(out, "  request      {}", series.name)?;
+    }
+    writeln!(out)
+}
+
+fn write_latency(series: &doc::Series, out: &mut String) -> std::fmt::Result {
+    writeln!(
+        out,
+        "  latency      {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+        "min", "p50", "p90", "p95", "p99", "p99.9", "max"
+    )?;
+    for (name, histogram) in [
+        ("response", &series.response_time),
+        ("service", &series.service_time),
+    ] {
+        write!(out, "    {name:<10}")?;
+        for q in [0.0, 0.5, 0.9, 0.95, 0.99, 0.999, 1.0] {
+            write!(out, " {:>9}", quantile(histogram, q))?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn quantile(histogram: &doc::Histogram, q: f64) -> String {
+    histogram
+        .quantiles
+        .iter()
+        .find(|quantile| (quantile.q - q).abs() < 1e-9)
+        .map_or_else(|| "-".to_owned(), |quantile| time(quantile.value_ns))
+}
+
+/// Three significant digits and a unit.
+#[must_use]
+pub fn time(ns: u64) -> String {
+    scaled(
+        ns as f64,
+        &[(1e9, "s"), (1e6, "ms"), (1e3, "us"), (1.0, "ns")],
+    )
+}
+
+/// Three significant digits and a binary unit.
+#[must_use]
+pub fn bytes(bytes: u64) -> String {
+    scaled(
+        bytes as f64,
+        &[
+            (1_073_741_824.0, "GiB"),
+            (1_048_576.0, "MiB"),
+            (1024.0, "KiB"),
+            (1.0, "B"),
+        ],
+    )
+}
+
+fn scaled(value: f64, units: &[(f64, &str)]) -> String {
+    let (scale, unit) = units
+        .iter()
+        .find(|(scale, _)| value >= *scale)
+        .or(units.last())
+        .copied()
+        .unwrap_or((1.0, ""));
+    let value = value / scale;
+    let digits = if value >= 100.0 || (scale - 1.0).abs() < 1e-9 {
+        0
+    } else if value >= 10.0 {
+        1
+    } else {
+        2
+    };
+    format!("{value:.digits$}{unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_digits() {
+        assert_eq!(time(0), "0ns");
+        assert_eq!(time(999), "999ns");
+        assert_eq!(time(1_234), "1.23us");
+        assert_eq!(time(12_345_678), "12.3ms");
+        assert_eq!(time(123_456_789), "123ms");
+        assert_eq!(time(61_000_000_000), "61.0s");
+        assert_eq!(bytes(1536), "1.50KiB");
+    }
+}
