@@ -4,8 +4,12 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::exit::Exit;
+use crate::{
+    exit::{Exit, Failed},
+    live::Live,
+};
 
+pub mod output;
 pub mod plugin;
 pub mod run;
 pub mod runner;
@@ -48,6 +52,49 @@ pub enum Command {
     },
     /// Serve the in-memory API server until Ctrl-C.
     Sim(sim::SimArgs),
+}
+
+/// Starts the log and runs the command.
+///
+/// # Errors
+/// Whatever ended the command, with its exit code.
+pub fn dispatch(cli: Cli) -> Result<Exit, Failed> {
+    start_log(cli.verbose, cli.plain);
+    let live = Live::new(cli.plain);
+    match cli.command {
+        Command::Run(args) => run::run(*args, live),
+        Command::Runner { command } => runner::run(command, live),
+        Command::Validate(args) => validate::run(&args, &live),
+        Command::Plugin { command } => plugin::run(&command),
+        Command::Sim(args) => sim::run(&args),
+    }
+}
+
+/// Log lines go to stderr; RUST_LOG wins over the flag.
+fn start_log(verbose: u8, plain: bool) {
+    use std::io::IsTerminal as _;
+    let ours = |level: &str| {
+        ["host", "load", "runtime", "cluster", "sim"]
+            .map(|room| format!("kperf_{room}={level}"))
+            .join(",")
+    };
+    let default = match verbose {
+        0 => "warn".to_owned(),
+        1 => format!("warn,{}", ours("debug")),
+        2 => format!("warn,{}", ours("trace")),
+        _ => "debug".to_owned(),
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    let colours = !plain
+        && std::io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        .with_target(verbose > 0)
+        .init();
 }
 
 /// Where the load goes.

@@ -15,6 +15,8 @@ pub mod plugins;
 pub mod profile;
 pub mod report;
 pub mod run;
+pub mod signals;
 pub mod sink;
+pub mod source;
 pub mod summary;
 pub mod target;

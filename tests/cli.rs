@@ -1,0 +1,133 @@
+//! Bad input: one sentence that names file, line and key, and the right exit code.
+
+use kperf_tests::kperf;
+
+fn profile(requests: &str) -> String {
+    format!("version: 1\ndescription: test\nspecs:\n- total: 10\n  requests:\n{requests}")
+}
+
+#[test]
+fn validate_names_line_and_key() {
+    let kperf = kperf!();
+    let cases: &[(&str, String, &[&str])] = &[
+        (
+            "misspelt.yaml",
+            profile("  - shares: 1\n    staleList:\n      version: v1\n      resorce: pods\n"),
+            &["misspelt.yaml:9", "resorce", "resource"],
+        ),
+        (
+            "top.yaml",
+            "version: 1\nspecs: []\nspec_s: 1\n".to_owned(),
+            &["top.yaml:3", "spec_s"],
+        ),
+        ("empty.yaml", "version: 1\nspecs:\n- {total: 1, requests: []}\n".to_owned(), &["requests"]),
+        (
+            "zero.yaml",
+            profile("  - {shares: 0, staleList: {version: v1, resource: pods}}\n"),
+            &["shares"],
+        ),
+        (
+            "patch.yaml",
+            profile("  - {shares: 1, patch: {version: v1, resource: configmaps, namespace: a, name: b, patchType: merge, body: '{}'}}\n"),
+            &["keySpaceSize"],
+        ),
+        (
+            "postdel.yaml",
+            profile("  - {shares: 1, postDel: {version: v1, resource: services, namespace: a, deleteRatio: 0.1}}\n"),
+            &["services"],
+        ),
+        (
+            "limit.yaml",
+            profile("  - {shares: 1, staleList: {version: v1, resource: pods, limit: 5}}\n"),
+            &["stale list doesn't support pagination"],
+        ),
+        (
+            "plugin.yaml",
+            profile("  - {shares: 1, plugin: ./nowhere.wasm}\n"),
+            &["nowhere.wasm"],
+        ),
+        ("version.yaml", "version: 2\nspecs: []\n".to_owned(), &["version should be 1"]),
+        ("broken.yaml", "version: [1\n".to_owned(), &["broken.yaml"]),
+    ];
+    for (name, text, says) in cases {
+        kperf.write(name, text);
+        let ran = kperf.run(&["validate", name]);
+        assert!(
+            ran.code.is_some_and(|code| code == 2 || (code == 5 && *name == "plugin.yaml")),
+            "{name}: exit {:?}\n{}",
+            ran.code,
+            ran.stderr
+        );
+        ran.says(says);
+        assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn lenient_ignores_what_it_does_not_know() {
+    let kperf = kperf!();
+    kperf.write(
+        "p.yaml",
+        &profile("  - {shares: 1, colour: red, staleList: {version: v1, resource: pods}}\n"),
+    );
+    kperf.run(&["validate", "p.yaml"]).expect(2).says(&["colour"]);
+    kperf
+        .run(&["validate", "p.yaml", "--lenient"])
+        .expect(0)
+        .says(&["warning", "colour"]);
+}
+
+#[test]
+fn a_valid_profile_needs_no_cluster_and_can_be_shown() {
+    let kperf = kperf!();
+    kperf.write(
+        "p.yaml",
+        &profile("  - {shares: 1, staleList: {version: v1, resource: pods, seletor: app=x}}\n"),
+    );
+    let ran = kperf.run(&["validate", "p.yaml", "--show"]).expect(0);
+    assert!(ran.stdout.contains("version: 1"), "{}", ran.stdout);
+}
+
+#[test]
+fn exit_codes_of_the_table() {
+    let kperf = kperf!();
+    // No target at all.
+    kperf
+        .run(&["run", "--plugin", "quorum_list"])
+        .expect(2)
+        .says(&["--sim"]);
+    // Nothing listens there.
+    kperf
+        .run(&[
+            "run", "--plugin", "quorum_list", "--server", "https://127.0.0.1:1",
+            "--insecure-skip-tls-verify",
+        ])
+        .expect(4)
+        .says(&["127.0.0.1:1", "refused"]);
+    kperf
+        .run(&["run", "--plugin", "no_such", "--sim"])
+        .expect(5)
+        .says(&["no_such"]);
+    kperf.run(&["run", "--sim"]).expect(2);
+    kperf.run(&["run", "--plugin", "json", "--sim"]).expect(2).says(&["exporter"]);
+    kperf.run(&["run", "--plugin", "quorum_list", "--sim", "pots=3"]).expect(2).says(&["pots"]);
+    kperf
+        .run(&["run", "--plugin", "quorum_list", "--sim", "--sim-faults", "explode=1"])
+        .expect(2)
+        .says(&["explode"]);
+}
+
+#[test]
+fn flags_do_not_override_several_specs() {
+    let kperf = kperf!();
+    kperf.write(
+        "p.yaml",
+        "version: 1\nspecs:\n\
+         - {total: 1, requests: [{shares: 1, staleList: {version: v1, resource: pods}}]}\n\
+         - {total: 1, conns: 1, client: 1, contentType: json, requests: [{shares: 1, staleList: {version: v1, resource: pods}}]}\n",
+    );
+    kperf
+        .run(&["runner", "run", "--config", "p.yaml", "--sim", "--rate", "5"])
+        .expect(2)
+        .says(&["CLI flag overrides are not allowed when config has multiple specs"]);
+}

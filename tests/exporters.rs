@@ -1,0 +1,173 @@
+//! Exporters are swapped without rebuilding, and none of them can hurt the run.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use kperf_tests::{have, kperf};
+
+/// A real Pushgateway on a free port; ends with the value.
+struct Pushgateway {
+    child: Child,
+    address: String,
+}
+
+impl Pushgateway {
+    fn start() -> Option<Self> {
+        if !have("prometheus-pushgateway", "pushing to a real Pushgateway") {
+            return None;
+        }
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let address = format!("127.0.0.1:{port}");
+        let child = Command::new("prometheus-pushgateway")
+            .arg(format!("--web.listen-address={address}"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let gateway = Self { child, address };
+        let end = Instant::now() + Duration::from_secs(20);
+        while !gateway.get("/-/ready").starts_with("HTTP/1.1 200") {
+            assert!(Instant::now() < end, "the Pushgateway is not ready");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Some(gateway)
+    }
+
+    fn get(&self, path: &str) -> String {
+        let Ok(mut stream) = TcpStream::connect(&self.address) else {
+            return String::new();
+        };
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            self.address
+        )
+        .unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok();
+        text
+    }
+}
+
+impl Drop for Pushgateway {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+#[test]
+fn the_same_run_into_a_file_or_a_pushgateway() {
+    let kperf = kperf!();
+    let arguments = ["run", "--plugin", "stale_get", "--sim", "--total", "100"];
+    kperf
+        .run(&[&arguments[..], &["--output", "json=a.json"]].concat())
+        .expect(0);
+    assert_eq!(kperf.json("a.json")["overall"]["sent"], 100);
+
+    let Some(gateway) = Pushgateway::start() else {
+        return;
+    };
+    let push = format!("pushgateway=http://{}", gateway.address);
+    kperf
+        .run(&[&arguments[..], &["--output", &push, "--output-set", "pushgateway.job=a/b"]].concat())
+        .expect(0);
+    let metrics = gateway.get("/metrics");
+    let pushed: Vec<&str> = metrics
+        .lines()
+        .filter(|line| line.starts_with("kperf_"))
+        .collect();
+    assert!(
+        pushed.iter().any(|line| line.contains(r#"job="a/b""#)
+            && line.contains("/api/v1/nodes/")
+            && line.ends_with(" 100")),
+        "{pushed:#?}"
+    );
+    assert!(
+        pushed
+            .iter()
+            .any(|line| line.contains("_seconds_bucket") && line.contains(r#"le="+Inf""#)),
+        "{pushed:#?}"
+    );
+}
+
+#[test]
+fn a_dead_gateway_costs_an_exit_code_and_nothing_else() {
+    let kperf = kperf!();
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let push = format!("pushgateway=http://127.0.0.1:{port}");
+    let ran = kperf
+        .run(&[
+            "run", "--plugin", "stale_get", "--sim", "--total", "100", "--output", &push,
+            "--output", "json=a.json",
+        ])
+        .expect(6);
+    ran.says(&["pushgateway", "refused", "attempt"]);
+    assert!(ran.stdout.contains("100 sent, 100 succeeded"), "{}", ran.stdout);
+    assert_eq!(kperf.json("a.json")["overall"]["sent"], 100);
+}
+
+#[test]
+fn data_alone_on_stdout() {
+    let kperf = kperf!();
+    let ran = kperf
+        .run(&[
+            "run", "--plugin", "stale_get", "--sim", "--total", "10", "--output", "json",
+        ])
+        .expect(0);
+    let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(report["overall"]["sent"], 10);
+    ran.says(&["10 sent, 10 succeeded", "verdict"]);
+    kperf
+        .run(&[
+            "run", "--plugin", "stale_get", "--sim", "--total", "10", "--output", "json",
+            "--output", "kperf-json",
+        ])
+        .expect(2)
+        .says(&["2 outputs go to stdout"]);
+}
+
+#[test]
+fn wrong_outputs_are_known_before_the_run() {
+    let kperf = kperf!();
+    let arguments = ["run", "--plugin", "stale_get", "--sim", "--total", "10"];
+    let run = |more: &[&str]| kperf.run(&[&arguments[..], more].concat());
+    run(&["--output", "jsn=a"]).expect(5).says(&["`jsn`", "json"]);
+    run(&["--output", "quorum_list=a"])
+        .expect(2)
+        .says(&["quorum_list", "generator"]);
+    run(&["--output", "json=a", "--output-set", "json.colour=red"])
+        .expect(2)
+        .says(&["colour"]);
+    run(&["--output", "json=a", "--output-set", "jsn.compact=true"])
+        .expect(2)
+        .says(&["jsn.compact"]);
+}
+
+/// The pre-0.3.5 form of kperf.
+#[test]
+fn kperfs_older_forms() {
+    let kperf = kperf!();
+    kperf
+        .run(&[
+            "run", "--plugin", "quorum_get", "--set", "version=v1", "--set", "resource=nodes", "--set",
+            "name=nobody", "--sim", "--total", "10", "--output", "kperf-json=r.json", "--output-set",
+            "kperf-json.format=flat", "--output-set", "kperf-json.errorStats=classic",
+        ])
+        .expect(0);
+    let result = kperf.json("r.json");
+    assert_eq!(result["total"], 10);
+    assert_eq!(result["errorStats"]["responseCodes"]["404"], 10);
+}
