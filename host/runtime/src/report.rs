@@ -1,0 +1,10 @@
+//! The typed report as exporters get it (`kperf:report/measures`). The host builds these directly:
+//! they are its report model.
+
+pub use crate::v0_1::kperf::{
+    core::vocabulary::Label,
+    report::measures::{
+        Counter, FailedExchange, Finding, Histogram, Interval, Metric, Phase, PluginUse, Quantile,
+        Samples, Series, Summary,
+    },
+};
