@@ -23,7 +23,14 @@ pub(crate) async fn load(
     path: Option<&Path>,
     context: Option<&str>,
 ) -> Result<Loaded, TargetError> {
-    let files = read(&paths(environment, path)?)?;
+    pick(read(&paths(environment, path)?)?, context).await
+}
+
+/// Picks a context of files already read; the first to define a name wins.
+pub(crate) async fn pick(
+    files: Vec<(PathBuf, Kubeconfig)>,
+    context: Option<&str>,
+) -> Result<Loaded, TargetError> {
     let names = names_of(&files);
     let mut merged = merge(&files)?;
     let context_name = match context.map(str::to_owned).or(merged
@@ -179,32 +186,41 @@ fn paths(environment: &Environment, path: Option<&Path>) -> Result<Vec<PathBuf>,
     Ok(present)
 }
 
+/// A kubeconfig that is no file.
+pub(crate) fn parse(text: &str) -> Result<Kubeconfig, TargetError> {
+    Kubeconfig::from_yaml(text).map_err(|error| unreadable(Path::new("kubeconfig"), error))
+}
+
+fn unreadable(path: &Path, error: KubeconfigError) -> TargetError {
+    match error {
+        KubeconfigError::ReadConfig(source, path) => TargetError::Read {
+            origin: "kubeconfig".into(),
+            path,
+            source,
+        },
+        // The parser's own message quotes the file, and with it what may be a key or a token.
+        KubeconfigError::Parse(error) => TargetError::Parse {
+            path: path.to_owned(),
+            position: error
+                .location()
+                .map(|at| (u64::from(at.line()), u64::from(at.column()))),
+            reason: "the YAML is malformed or a field has the wrong type".into(),
+        },
+        other => TargetError::Parse {
+            path: path.to_owned(),
+            position: None,
+            reason: other.to_string(),
+        },
+    }
+}
+
 fn read(paths: &[PathBuf]) -> Result<Vec<(PathBuf, Kubeconfig)>, TargetError> {
     paths
         .iter()
         .map(|path| {
             Kubeconfig::read_from(path)
                 .map(|config| (path.clone(), config))
-                .map_err(|error| match error {
-                    KubeconfigError::ReadConfig(source, path) => TargetError::Read {
-                        origin: "kubeconfig".into(),
-                        path,
-                        source,
-                    },
-                    // The parser's own message quotes the file, and with it what may be a key or a token.
-                    KubeconfigError::Parse(error) => TargetError::Parse {
-                        path: path.clone(),
-                        position: error
-                            .location()
-                            .map(|at| (u64::from(at.line()), u64::from(at.column()))),
-                        reason: "the YAML is malformed or a field has the wrong type".into(),
-                    },
-                    other => TargetError::Parse {
-                        path: path.clone(),
-                        position: None,
-                        reason: other.to_string(),
-                    },
-                })
+                .map_err(|error| unreadable(path, error))
         })
         .collect()
 }

@@ -25,5 +25,4 @@ mod tls;
 
 pub use error::TargetError;
 pub use resolve::{ResolvedTarget, kube_config, resolve};
-pub use server::ServerSource;
 pub use source::{Environment, TargetSource, detect, detect_in};

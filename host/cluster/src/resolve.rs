@@ -178,7 +178,26 @@ async fn load(environment: &Environment, source: &TargetSource) -> Result<Loaded
             kubeconfig::load(environment, path.as_deref(), context.as_deref()).await
         }
         TargetSource::InCluster => in_cluster::load(environment),
-        TargetSource::Server(flags) => server::load(flags),
+        TargetSource::Text(config) => {
+            kubeconfig::pick(vec![("kubeconfig".into(), config.as_ref().clone())], None).await
+        }
+        TargetSource::Server {
+            url,
+            token,
+            token_file,
+            ca_file,
+            client_certificate,
+            client_key,
+            insecure_skip_tls_verify,
+        } => server::load(&server::Flags {
+            url,
+            token: token.as_deref(),
+            token_file: token_file.as_deref(),
+            ca_file: ca_file.as_deref(),
+            client_certificate: client_certificate.as_deref(),
+            client_key: client_key.as_deref(),
+            insecure_skip_tls_verify: *insecure_skip_tls_verify,
+        }),
     }
 }
 

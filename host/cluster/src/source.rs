@@ -3,16 +3,19 @@
 use std::{
     env,
     ffi::OsString,
+    fmt,
     path::{Path, PathBuf},
 };
 
-use crate::{TargetError, server::ServerSource};
+use kube::config::Kubeconfig;
+
+use crate::{TargetError, kubeconfig, server};
 
 /// Where the mounted credentials of a pod are.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// Where a target comes from.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum TargetSource {
     /// A kubeconfig file.
     Kubeconfig {
@@ -21,10 +24,60 @@ pub enum TargetSource {
         /// The context; none = `current-context`.
         context: Option<String>,
     },
+    /// A kubeconfig that is no file, with its current context.
+    Text(Box<Kubeconfig>),
     /// The service account of the pod this process runs in.
     InCluster,
     /// A server given by flags.
-    Server(ServerSource),
+    Server {
+        /// `--server`: URL; `https` when it has no scheme.
+        url: String,
+        /// `--token`: bearer token.
+        token: Option<String>,
+        /// `--token-file`: file with the bearer token, read again while it is used.
+        token_file: Option<PathBuf>,
+        /// `--ca-file`: PEM of the authorities to trust; none = those of the system.
+        ca_file: Option<PathBuf>,
+        /// `--client-certificate`: PEM.
+        client_certificate: Option<PathBuf>,
+        /// `--client-key`: PEM.
+        client_key: Option<PathBuf>,
+        /// `--insecure-skip-tls-verify`: trust any server.
+        insecure_skip_tls_verify: bool,
+    },
+}
+
+impl TargetSource {
+    /// A kubeconfig that is no file, for example a simulator's. Relative paths in it are relative to the
+    /// working directory.
+    ///
+    /// # Errors
+    /// It is not a kubeconfig.
+    pub fn from_kubeconfig_text(text: &str) -> Result<Self, TargetError> {
+        kubeconfig::parse(text).map(|config| Self::Text(Box::new(config)))
+    }
+}
+
+// Names only: tokens, keys and passwords stay out.
+impl fmt::Debug for TargetSource {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kubeconfig { path, context } => formatter
+                .debug_struct("Kubeconfig")
+                .field("path", path)
+                .field("context", context)
+                .finish(),
+            Self::Text(config) => formatter
+                .debug_tuple("Text")
+                .field(&config.current_context)
+                .finish(),
+            Self::InCluster => formatter.write_str("InCluster"),
+            Self::Server { url, .. } => formatter
+                .debug_struct("Server")
+                .field("url", &server::without_userinfo(url))
+                .finish_non_exhaustive(),
+        }
+    }
 }
 
 /// The part of the process's surroundings that decides about targets. No `Debug`: a proxy may carry a password.
@@ -94,8 +147,8 @@ impl Environment {
 /// # Errors
 /// Nothing of that exists; the message says what was looked for.
 pub fn detect(
-    kubeconfig: Option<&Path>,
-    context: Option<&str>,
+    kubeconfig: Option<PathBuf>,
+    context: Option<String>,
 ) -> Result<TargetSource, TargetError> {
     detect_in(&Environment::of_process(), kubeconfig, context)
 }
@@ -106,13 +159,12 @@ pub fn detect(
 /// As [`detect`].
 pub fn detect_in(
     environment: &Environment,
-    kubeconfig: Option<&Path>,
-    context: Option<&str>,
+    kubeconfig: Option<PathBuf>,
+    context: Option<String>,
 ) -> Result<TargetSource, TargetError> {
-    let context = context.map(str::to_owned);
-    if let Some(path) = kubeconfig {
+    if kubeconfig.is_some() {
         return Ok(TargetSource::Kubeconfig {
-            path: Some(path.to_owned()),
+            path: kubeconfig,
             context,
         });
     }
@@ -157,7 +209,7 @@ mod tests {
             kubeconfig: Some("/elsewhere".into()),
             ..Environment::default()
         };
-        let source = detect_in(&environment, Some(Path::new("/here")), Some("dev")).unwrap();
+        let source = detect_in(&environment, Some("/here".into()), Some("dev".into())).unwrap();
         assert!(matches!(
             source,
             TargetSource::Kubeconfig { path: Some(path), context: Some(context) }

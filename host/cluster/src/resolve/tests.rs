@@ -12,7 +12,6 @@ use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
 use super::*;
-use crate::ServerSource;
 
 const SECRET: &str = "s3cret-value";
 
@@ -690,22 +689,37 @@ async fn the_service_account_of_a_pod() {
     assert_eq!(resolved.namespace, "mine");
 }
 
+fn flags(url: &str) -> TargetSource {
+    TargetSource::Server {
+        url: url.into(),
+        token: None,
+        token_file: None,
+        ca_file: None,
+        client_certificate: None,
+        client_key: None,
+        insecure_skip_tls_verify: false,
+    }
+}
+
 #[tokio::test]
 async fn a_server_given_by_flags() {
     let home = Home::new();
     let (certificate, key) = certificate();
-    let flags = ServerSource {
+    let files = (
+        home.file("ca.pem", &certificate),
+        home.file("cert.pem", &certificate),
+        home.file("key.pem", &key),
+    );
+    let source = TargetSource::Server {
         url: "localhost:6443".into(),
         token: Some(SECRET.into()),
-        ca_file: Some(home.file("ca.pem", &certificate)),
-        client_certificate: Some(home.file("cert.pem", &certificate)),
-        client_key: Some(home.file("key.pem", &key)),
-        ..ServerSource::default()
+        token_file: None,
+        ca_file: Some(files.0),
+        client_certificate: Some(files.1.clone()),
+        client_key: Some(files.2),
+        insecure_skip_tls_verify: false,
     };
-    let resolved = home
-        .resolve(&TargetSource::Server(flags.clone()))
-        .await
-        .unwrap();
+    let resolved = home.resolve(&source).await.unwrap();
     assert_eq!(resolved.target.url(), "https://localhost:6443");
     assert_eq!(
         authorization(&resolved).unwrap(),
@@ -721,73 +735,91 @@ async fn a_server_given_by_flags() {
             .has_certs()
     );
 
-    for (flags, expected) in [
+    let change = |change: &dyn Fn(&mut TargetSource)| {
+        let mut source = flags("https://192.0.2.1");
+        change(&mut source);
+        source
+    };
+    for (source, expected) in [
         (
-            ServerSource {
-                token_file: Some("x".into()),
-                ..flags.clone()
-            },
+            change(&|source| {
+                if let TargetSource::Server {
+                    token, token_file, ..
+                } = source
+                {
+                    (*token, *token_file) = (Some(SECRET.into()), Some("x".into()));
+                }
+            }),
             "--token: cannot be given together",
         ),
         (
-            ServerSource {
-                insecure_skip_tls_verify: true,
-                ..flags.clone()
-            },
+            change(&|source| {
+                if let TargetSource::Server {
+                    ca_file,
+                    insecure_skip_tls_verify,
+                    ..
+                } = source
+                {
+                    (*ca_file, *insecure_skip_tls_verify) = (Some("x".into()), true);
+                }
+            }),
             "--insecure-skip-tls-verify: cannot",
         ),
         (
-            ServerSource {
-                url: format!("https://me:{SECRET}@a"),
-                ..flags.clone()
-            },
-            "user name or password",
-        ),
-        (
-            ServerSource {
-                url: "https://".into(),
-                ..flags.clone()
-            },
-            "--server: is not a URL",
-        ),
-        (
-            ServerSource {
-                token: Some("  ".into()),
-                ..flags.clone()
-            },
+            change(&|source| {
+                if let TargetSource::Server { token, .. } = source {
+                    *token = Some("  ".into());
+                }
+            }),
             "--token: is empty",
         ),
         (
-            ServerSource {
-                client_key: None,
-                ..flags.clone()
-            },
+            change(&|source| {
+                if let TargetSource::Server {
+                    client_certificate, ..
+                } = source
+                {
+                    *client_certificate = Some(files.1.clone());
+                }
+            }),
             "client-key: is missing",
         ),
         (
-            ServerSource {
-                ca_file: Some("/nowhere".into()),
-                ..flags.clone()
-            },
+            change(&|source| {
+                if let TargetSource::Server { ca_file, .. } = source {
+                    *ca_file = Some("/nowhere".into());
+                }
+            }),
             "--ca-file: cannot read /nowhere",
         ),
+        (
+            flags(&format!("https://me:{SECRET}@a")),
+            "user name or password",
+        ),
+        (flags("https://"), "--server: is not a URL"),
     ] {
-        let message = home
-            .resolve(&TargetSource::Server(flags))
-            .await
-            .unwrap_err();
+        let message = home.resolve(&source).await.unwrap_err();
         assert!(message.contains(expected), "{message}");
     }
 }
 
 #[tokio::test]
+async fn a_kubeconfig_that_is_no_file() {
+    let source =
+        TargetSource::from_kubeconfig_text(&config(INSECURE, &format!("token: {SECRET}"))).unwrap();
+    let resolved = Home::new().resolve(&source).await.unwrap();
+    assert_eq!(
+        authorization(&resolved).unwrap(),
+        format!("Bearer {SECRET}")
+    );
+    let error = TargetSource::from_kubeconfig_text(&format!("users: {SECRET}")).unwrap_err();
+    assert!(!format!("{error} {error:?}").contains(SECRET));
+}
+
+#[tokio::test]
 async fn without_an_authority_the_systems_roots_are_used() {
-    let source = TargetSource::Server(ServerSource {
-        url: "https://192.0.2.1".into(),
-        ..ServerSource::default()
-    });
     // On a machine without any roots this is a clear error, not a panic.
-    match Home::new().resolve(&source).await {
+    match Home::new().resolve(&flags("https://192.0.2.1")).await {
         Ok(resolved) => assert!(resolved.target.tls.is_some()),
         Err(message) => assert!(message.contains("TLS: "), "{message}"),
     }

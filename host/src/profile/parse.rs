@@ -1,0 +1,481 @@
+//! A document to a profile, strictly: unknown keys and wrong types are problems, and all are found.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+use serde_yaml::{Mapping, Value as Yaml};
+
+use super::{
+    ContentType, Entry, PluginRef, Profile, Read, Spec,
+    document::{Document, to_json},
+    kind::{KINDS, Kind},
+    locate,
+    problem::{Problem, ProfileError},
+};
+
+const TOP: &[&str] = &["version", "description", "specs", "spec"];
+const SPEC: &[&str] = &[
+    "rate",
+    "total",
+    "duration",
+    "conns",
+    "client",
+    "contentType",
+    "disableHTTP2",
+    "maxRetries",
+    "requests",
+];
+
+pub(super) fn profile(document: Document, lenient: bool) -> Result<Read, ProfileError> {
+    let mut reader = Reader {
+        document: &document,
+        lenient,
+        problems: Vec::new(),
+        warnings: Vec::new(),
+    };
+    let (description, specs) = reader.top(&document.value);
+    let Reader {
+        problems, warnings, ..
+    } = reader;
+    if !problems.is_empty() {
+        return Err(ProfileError::new(problems));
+    }
+    Ok(Read {
+        profile: Profile {
+            description,
+            specs,
+            document: Some(document),
+        },
+        warnings,
+    })
+}
+
+struct Reader<'a> {
+    document: &'a Document,
+    lenient: bool,
+    problems: Vec<Problem>,
+    warnings: Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn problem(&mut self, path: &str, message: impl Into<String>) {
+        self.problems.push(self.document.problem(path, message));
+    }
+
+    fn top(&mut self, value: &Yaml) -> (String, Vec<Spec>) {
+        let top = match value {
+            Yaml::Mapping(top) => top,
+            Yaml::Null => {
+                self.problem(
+                    "",
+                    "the profile is empty; it needs `version: 1` and `specs`",
+                );
+                return Default::default();
+            }
+            _ => {
+                self.problem("", "a profile is a mapping with `version: 1` and `specs`");
+                return Default::default();
+            }
+        };
+        self.known_keys("", top, TOP);
+        if self.whole("", top, "version").unwrap_or(0) != 1 {
+            self.problem("version", "version should be 1");
+        }
+        let description = self.text("", top, "description").unwrap_or_default();
+        let specs = match (given(top, "specs"), given(top, "spec")) {
+            (Some(_), Some(_)) => {
+                self.problem(
+                    "spec",
+                    "`spec` is the older name of `specs`; keep one of them",
+                );
+                Vec::new()
+            }
+            (Some(Yaml::Sequence(items)), None) => items
+                .iter()
+                .enumerate()
+                .filter_map(|(index, value)| self.spec(&locate::item("specs", index), value))
+                .collect(),
+            (Some(_), None) => {
+                self.problem("specs", "must be a list of specs");
+                return (description, Vec::new());
+            }
+            (None, Some(value)) => self.spec("spec", value).into_iter().collect(),
+            (None, None) => Vec::new(),
+        };
+        if specs.is_empty() && self.problems.is_empty() {
+            self.problem("specs", "specs must be provided");
+        }
+        (description, specs)
+    }
+
+    fn spec(&mut self, path: &str, value: &Yaml) -> Option<Spec> {
+        let Yaml::Mapping(map) = value else {
+            self.problem(path, "must be a mapping with `requests`");
+            return None;
+        };
+        self.known_keys(path, map, SPEC);
+        let spec = Spec {
+            rate: self.number(path, map, "rate"),
+            total: self.whole(path, map, "total"),
+            duration: self.whole(path, map, "duration"),
+            conns: self.whole(path, map, "conns"),
+            client: self.whole(path, map, "client"),
+            content_type: self.content_type(path, map),
+            disable_http2: self.boolean(path, map, "disableHTTP2"),
+            max_retries: self.whole(path, map, "maxRetries"),
+            entries: self.entries(path, map),
+            path: path.to_owned(),
+        };
+        Some(spec)
+    }
+
+    fn content_type(&mut self, path: &str, map: &Mapping) -> Option<ContentType> {
+        let text = self.text(path, map, "contentType")?;
+        match text.as_str() {
+            "" => None,
+            "json" => Some(ContentType::Json),
+            "protobuf" => Some(ContentType::Protobuf),
+            other => {
+                self.problem(
+                    &locate::child(path, "contentType"),
+                    format!("unsupported content type {other}; give json or protobuf"),
+                );
+                None
+            }
+        }
+    }
+
+    fn entries(&mut self, path: &str, map: &Mapping) -> Vec<Entry> {
+        let path = locate::child(path, "requests");
+        let items = match given(map, "requests") {
+            Some(Yaml::Sequence(items)) if !items.is_empty() => items,
+            None | Some(Yaml::Sequence(_)) => {
+                self.problem(&path, "there are no requests; give at least one");
+                return Vec::new();
+            }
+            Some(_) => {
+                self.problem(&path, "must be a list of requests");
+                return Vec::new();
+            }
+        };
+        let before = self.problems.len();
+        let entries: Vec<_> = items
+            .iter()
+            .enumerate()
+            .filter_map(|(index, value)| self.entry(&locate::item(&path, index), value))
+            .collect();
+        if self.problems.len() == before && entries.iter().all(|entry| entry.shares == 0) {
+            self.problem(
+                &path,
+                "all shares are 0, so nothing would be sent; give at least one request a share above 0",
+            );
+        }
+        entries
+    }
+
+    fn entry(&mut self, path: &str, value: &Yaml) -> Option<Entry> {
+        let Yaml::Mapping(map) = value else {
+            self.problem(path, "empty request value; give `shares` and one request");
+            return None;
+        };
+        let mut known = vec!["shares"];
+        known.extend(KINDS.iter().map(|kind| kind.key));
+        known.extend(["plugin", "config"]);
+        let all_known = self.known_keys(path, map, &known);
+        let shares = self.shares(path, map);
+
+        let kinds: Vec<_> = KINDS
+            .iter()
+            .filter(|kind| given(map, kind.key).is_some())
+            .collect();
+        let plugin = given(map, "plugin");
+        let mut names: Vec<_> = kinds.iter().map(|kind| kind.key).collect();
+        names.extend(plugin.map(|_| "plugin"));
+        let mut entry = match (kinds.as_slice(), plugin) {
+            ([kind], None) => self.kind_entry(path, map, kind)?,
+            ([], Some(plugin)) => self.plugin_entry(path, map, plugin)?,
+            ([], None) => {
+                // A misspelt kind is reported as that, once.
+                if all_known {
+                    self.problem(
+                        path,
+                        "empty request value; give one of kperf's requests, or `plugin`",
+                    );
+                }
+                return None;
+            }
+            _ => {
+                self.problem(
+                    path,
+                    format!(
+                        "{} in one entry; an entry has one request, make it several entries",
+                        names.join(" and ")
+                    ),
+                );
+                return None;
+            }
+        };
+        if plugin.is_none() && given(map, "config").is_some() {
+            self.problem(
+                &locate::child(path, "config"),
+                "belongs to a `plugin`; the keys of a kperf request stand under its name",
+            );
+        }
+        entry.shares = shares;
+        Some(entry)
+    }
+
+    fn shares(&mut self, path: &str, map: &Mapping) -> u32 {
+        let shares = self.whole(path, map, "shares").unwrap_or(0);
+        u32::try_from(shares).unwrap_or_else(|_| {
+            let message = if shares < 0 {
+                format!("shares({shares}) requires >= 0")
+            } else {
+                format!("shares({shares}) must be at most {}", u32::MAX)
+            };
+            self.problem(&locate::child(path, "shares"), message);
+            0
+        })
+    }
+
+    fn plugin_entry(&mut self, path: &str, map: &Mapping, plugin: &Yaml) -> Option<Entry> {
+        let name = match plugin {
+            Yaml::String(name) if !name.trim().is_empty() => name.clone(),
+            _ => {
+                self.problem(
+                    &locate::child(path, "plugin"),
+                    "must be the name of a bundled plugin or the path of a component",
+                );
+                return None;
+            }
+        };
+        let config_path = locate::child(path, "config");
+        let config = match given(map, "config") {
+            None => None,
+            Some(value @ Yaml::Mapping(_)) => match to_json(&config_path, value) {
+                Ok(config) => Some(config),
+                Err((path, message)) => {
+                    self.problem(&path, message);
+                    None
+                }
+            },
+            Some(_) => {
+                self.problem(&config_path, "must be a mapping");
+                None
+            }
+        };
+        Some(Entry {
+            shares: 0,
+            plugin: self.plugin_ref(&name),
+            config,
+            path: path.to_owned(),
+            config_path,
+            renamed: Vec::new(),
+            kind: None,
+            written: name,
+        })
+    }
+
+    /// A name with a separator is a path; so is one of a file beside the profile.
+    fn plugin_ref(&self, name: &str) -> PluginRef {
+        let folder = self.document.file.parent().unwrap_or(Path::new(""));
+        let path = folder.join(name);
+        if name.contains(['/', '\\']) || path.is_file() {
+            PluginRef::Path(path)
+        } else {
+            PluginRef::Bundled(name.to_owned())
+        }
+    }
+
+    fn kind_entry(&mut self, path: &str, map: &Mapping, kind: &'static Kind) -> Option<Entry> {
+        let config_path = locate::child(path, kind.key);
+        let Some(Yaml::Mapping(fields)) = given(map, kind.key) else {
+            self.problem(&config_path, "must be a mapping");
+            return None;
+        };
+        let known = kind.keys();
+        self.known_keys(&config_path, fields, &known);
+        let mut config = Map::new();
+        let mut renamed = Vec::new();
+        for &key in &known {
+            // Null is unset, as in kperf.
+            let Some(value) = given(fields, key) else {
+                continue;
+            };
+            let field_path = locate::child(&config_path, key);
+            let now = kind.older.iter().find(|(then, _)| *then == key);
+            let name = now.map_or(key, |(_, now)| now);
+            let value = if kind.texts.contains(&name) {
+                self.text(&config_path, fields, key).map(Value::String)
+            } else {
+                match to_json(&field_path, value) {
+                    Ok(value) => Some(value),
+                    Err((path, message)) => {
+                        self.problem(&path, message);
+                        None
+                    }
+                }
+            };
+            if now.is_some() && config.contains_key(name) {
+                self.problem(
+                    &field_path,
+                    format!("is the older name of `{name}`; keep one of them"),
+                );
+            }
+            if let Some(&(then, now)) = now {
+                renamed.push((now, then));
+            }
+            if let Some(value) = value {
+                config.insert(name.to_owned(), value);
+            }
+        }
+        Some(Entry {
+            shares: 0,
+            plugin: PluginRef::Bundled(kind.plugin.to_owned()),
+            config: Some(Value::Object(config)),
+            path: path.to_owned(),
+            config_path,
+            renamed,
+            kind: Some(kind.key),
+            written: kind.plugin.to_owned(),
+        })
+    }
+
+    /// Reports unknown keys; returns whether there were none.
+    fn known_keys(&mut self, path: &str, map: &Mapping, known: &[&str]) -> bool {
+        let mut all_known = true;
+        for key in map.keys() {
+            let name = match key {
+                Yaml::String(name) => name.clone(),
+                other => serde_yaml::to_string(other)
+                    .unwrap_or_default()
+                    .trim()
+                    .to_owned(),
+            };
+            if known.contains(&name.as_str()) {
+                continue;
+            }
+            all_known = false;
+            let meant = closest(&name, known).map_or_else(
+                || format!("known are {}", known.join(", ")),
+                |meant| format!("did you mean `{meant}`?"),
+            );
+            let path = locate::child(path, &name);
+            if self.lenient {
+                let warning = self
+                    .document
+                    .problem(&path, format!("unknown key, ignored; {meant}"));
+                self.warnings.push(warning);
+            } else {
+                self.problem(&path, format!("unknown key; {meant}"));
+            }
+        }
+        all_known
+    }
+
+    /// Text; of a number or truth value without quotes, what was written, as in kperf.
+    fn text(&mut self, path: &str, map: &Mapping, key: &str) -> Option<String> {
+        let value = given(map, key)?;
+        let path = locate::child(path, key);
+        match value {
+            Yaml::String(text) => Some(text.clone()),
+            Yaml::Number(_) | Yaml::Bool(_) => {
+                let written = self.document.plain_text(&path).map(str::to_owned);
+                written.or_else(|| {
+                    serde_yaml::to_string(value)
+                        .ok()
+                        .map(|text| text.trim().to_owned())
+                })
+            }
+            other => {
+                self.problem(&path, format!("must be text, not {}", what(other)));
+                None
+            }
+        }
+    }
+
+    fn whole(&mut self, path: &str, map: &Mapping, key: &str) -> Option<i64> {
+        let value = given(map, key)?;
+        let path = locate::child(path, key);
+        let whole = match value {
+            Yaml::Number(number) => number.as_i64().or_else(|| {
+                // 1e3 is a whole number too; beyond 2^53 a float no longer says which.
+                let float = number.as_f64()?;
+                (float.fract() == 0.0 && float.abs() < 9_007_199_254_740_992.0)
+                    .then_some(float as i64)
+            }),
+            _ => None,
+        };
+        if whole.is_none() {
+            self.problem(
+                &path,
+                format!("must be a whole number, not {}", what(value)),
+            );
+        }
+        whole
+    }
+
+    fn number(&mut self, path: &str, map: &Mapping, key: &str) -> Option<f64> {
+        let value = given(map, key)?;
+        let number = match value {
+            Yaml::Number(number) => number.as_f64().filter(|number| number.is_finite()),
+            _ => None,
+        };
+        if number.is_none() {
+            self.problem(
+                &locate::child(path, key),
+                format!("must be a finite number, not {}", what(value)),
+            );
+        }
+        number
+    }
+
+    fn boolean(&mut self, path: &str, map: &Mapping, key: &str) -> Option<bool> {
+        let value = given(map, key)?;
+        let path = locate::child(path, key);
+        // kperf reads YAML 1.1, where these words are truth values too.
+        let words = self.document.plain_text(&path).map(str::to_ascii_lowercase);
+        match (value, words.as_deref()) {
+            (Yaml::Bool(value), _) => Some(*value),
+            (Yaml::String(_), Some("yes" | "on" | "y")) => Some(true),
+            (Yaml::String(_), Some("no" | "off" | "n")) => Some(false),
+            _ => {
+                self.problem(&path, format!("must be true or false, not {}", what(value)));
+                None
+            }
+        }
+    }
+}
+
+/// The value of a key; null is as good as absent.
+fn given<'a>(map: &'a Mapping, key: &str) -> Option<&'a Yaml> {
+    map.get(key).filter(|value| !value.is_null())
+}
+
+fn what(value: &Yaml) -> String {
+    match value {
+        Yaml::Null => "nothing".into(),
+        Yaml::Bool(value) => value.to_string(),
+        Yaml::Number(number) => number.to_string(),
+        Yaml::String(text) => format!("the text {:?}", text.chars().take(40).collect::<String>()),
+        Yaml::Sequence(_) => "a list".into(),
+        Yaml::Mapping(_) => "a mapping".into(),
+        Yaml::Tagged(tagged) => format!("something tagged {}", tagged.tag),
+    }
+}
+
+/// The known key a misspelt one most likely stands for.
+fn closest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let name = name.to_lowercase();
+    known
+        .iter()
+        .map(|key| {
+            (
+                strsim::damerau_levenshtein(&name, &key.to_lowercase()),
+                *key,
+            )
+        })
+        .filter(|(distance, key)| *distance <= 1.max(key.len() / 3))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, key)| key)
+}

@@ -1,0 +1,234 @@
+//! Flags and kperf's defaults on top of a profile.
+//!
+//! As kperf's runner does it: defaults fill only the first spec, later ones have to say everything;
+//! connections, content type and HTTP version are those of the first spec; flags only go with one spec.
+
+use std::time::Duration;
+
+use super::{
+    ContentType, Entry, Profile, Spec, locate,
+    problem::{Problem, ProfileError},
+};
+
+/// Requests when neither total nor duration is given.
+const DEFAULT_TOTAL: i64 = 1000;
+
+/// Flags of the command line that were given.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Overrides {
+    /// `--rate`.
+    pub rate: Option<f64>,
+    /// `--total`.
+    pub total: Option<u64>,
+    /// `--duration`.
+    pub duration: Option<Duration>,
+    /// `--conns`.
+    pub conns: Option<u32>,
+    /// `--client`.
+    pub client: Option<u32>,
+    /// `--content-type`.
+    pub content_type: Option<ContentType>,
+    /// `--disable-http2`.
+    pub disable_http2: Option<bool>,
+    /// `--max-retries`.
+    pub max_retries: Option<u32>,
+}
+
+/// A profile with nothing left open.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// Free text, or empty.
+    pub description: String,
+    /// Connections of the whole run.
+    pub conns: u32,
+    /// What to accept, for the whole run.
+    pub content_type: ContentType,
+    /// HTTP/1.1 for the whole run.
+    pub disable_http2: bool,
+    /// At least one, run one after another.
+    pub specs: Vec<ResolvedSpec>,
+    /// What the user should know, though it is no error.
+    pub warnings: Vec<Problem>,
+}
+
+/// A spec with nothing left open.
+#[derive(Clone, Debug)]
+pub struct ResolvedSpec {
+    /// Requests per second; 0 = closed loop.
+    pub rate: f64,
+    /// Requests in all. With `duration`, whichever comes first.
+    pub total: Option<u64>,
+    /// How long to send.
+    pub duration: Option<Duration>,
+    /// Clients.
+    pub client: u32,
+    /// Retries of a 429 or 5xx with Retry-After.
+    pub max_retries: u32,
+    /// The mix.
+    pub entries: Vec<Entry>,
+    /// Where it stands: `specs[0]`.
+    pub path: String,
+}
+
+impl Profile {
+    /// Applies flags and defaults, then checks kperf's rules about specs.
+    ///
+    /// # Errors
+    /// All broken rules, in kperf's words, with their lines.
+    pub fn resolve(&self, overrides: &Overrides) -> Result<Resolved, ProfileError> {
+        if self.specs.len() > 1 && *overrides != Overrides::default() {
+            return Err(self
+                .problem(
+                    "specs",
+                    "CLI flag overrides are not allowed when config has multiple specs",
+                )
+                .into());
+        }
+        let mut rules = Rules {
+            profile: self,
+            problems: Vec::new(),
+            warnings: Vec::new(),
+        };
+        let resolved: Vec<_> = self
+            .specs
+            .iter()
+            .enumerate()
+            .map(|(index, spec)| rules.spec(spec, overrides, index == 0))
+            .collect();
+        let Rules {
+            problems, warnings, ..
+        } = rules;
+        let first = self.specs.first().zip(resolved.first());
+        let Some((first, &(conns, _))) = first else {
+            return Err(self.problem("specs", "specs must be provided").into());
+        };
+        if !problems.is_empty() {
+            return Err(ProfileError::new(problems));
+        }
+        Ok(Resolved {
+            description: self.description.clone(),
+            conns,
+            content_type: overrides
+                .content_type
+                .or(first.content_type)
+                .unwrap_or(ContentType::Json),
+            disable_http2: overrides
+                .disable_http2
+                .or(first.disable_http2)
+                .unwrap_or(false),
+            specs: resolved.into_iter().map(|(_, spec)| spec).collect(),
+            warnings,
+        })
+    }
+}
+
+struct Rules<'a> {
+    profile: &'a Profile,
+    problems: Vec<Problem>,
+    warnings: Vec<Problem>,
+}
+
+impl Rules<'_> {
+    /// One spec and its connections, in the order of kperf's checks.
+    fn spec(&mut self, spec: &Spec, overrides: &Overrides, first: bool) -> (u32, ResolvedSpec) {
+        let fill = |value: i64| if first && value == 0 { 1 } else { value };
+        let conns = overrides.conns.map(i64::from).or(spec.conns).unwrap_or(0);
+        let conns = self.count(spec, "conns", fill(conns));
+
+        let rate = overrides.rate.or(spec.rate).unwrap_or(0.0);
+        if !(rate >= 0.0 && rate.is_finite()) {
+            self.broken(spec, "rate", format!("rate requires >= 0: {rate}"));
+        }
+
+        let (total, duration) = self.amount(spec, overrides, first);
+        let client = overrides.client.map(i64::from).or(spec.client).unwrap_or(0);
+        let client = self.count(spec, "client", fill(client));
+        if !first && spec.content_type.is_none() {
+            self.broken(
+                spec,
+                "contentType",
+                "unsupported content type: it is missing, and defaults fill only the first spec; give json or protobuf".into(),
+            );
+        }
+        let max_retries = overrides
+            .max_retries
+            .map(i64::from)
+            .or(spec.max_retries)
+            .unwrap_or(0)
+            .max(0);
+        let spec = ResolvedSpec {
+            rate,
+            total,
+            duration,
+            client,
+            max_retries: u32::try_from(max_retries).unwrap_or(u32::MAX),
+            entries: spec.entries.clone(),
+            path: spec.path.clone(),
+        };
+        (conns, spec)
+    }
+
+    fn amount(
+        &mut self,
+        spec: &Spec,
+        overrides: &Overrides,
+        first: bool,
+    ) -> (Option<u64>, Option<Duration>) {
+        let mut total = match overrides.total {
+            Some(total) => i64::try_from(total).unwrap_or(i64::MAX),
+            None => spec.total.unwrap_or(0),
+        };
+        let seconds = spec.duration.unwrap_or(0);
+        let mut duration = match overrides.duration {
+            Some(duration) => duration,
+            None => Duration::from_secs(u64::try_from(seconds).unwrap_or(0)),
+        };
+        if first && total == 0 && duration.is_zero() && seconds >= 0 {
+            total = DEFAULT_TOTAL;
+        }
+        if total <= 0 && duration.is_zero() {
+            let key = if spec.total.is_some() || spec.duration.is_none() {
+                "total"
+            } else {
+                "duration"
+            };
+            self.broken(
+                spec,
+                key,
+                format!("total requires > 0: {total} or duration > 0s: {seconds}s"),
+            );
+        }
+        if first && total > 0 && !duration.is_zero() {
+            let path = locate::child(&spec.path, "duration");
+            let message = format!(
+                "both total:{total} and duration:{} are set, duration will be ignored",
+                duration.as_secs_f64()
+            );
+            self.warnings.push(self.profile.problem(&path, message));
+            duration = Duration::ZERO;
+        }
+        (
+            u64::try_from(total).ok().filter(|total| *total > 0),
+            Some(duration).filter(|duration| !duration.is_zero()),
+        )
+    }
+
+    fn count(&mut self, spec: &Spec, key: &str, value: i64) -> u32 {
+        if value <= 0 {
+            self.broken(spec, key, format!("{key} requires > 0: {value}"));
+        }
+        u32::try_from(value.max(0)).unwrap_or_else(|_| {
+            self.broken(
+                spec,
+                key,
+                format!("{key} must be at most {}: {value}", u32::MAX),
+            );
+            0
+        })
+    }
+
+    fn broken(&mut self, spec: &Spec, key: &str, message: String) {
+        let path = locate::child(&spec.path, key);
+        self.problems.push(self.profile.problem(&path, message));
+    }
+}
