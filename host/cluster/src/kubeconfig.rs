@@ -201,9 +201,7 @@ fn unreadable(path: &Path, error: KubeconfigError) -> TargetError {
         // The parser's own message quotes the file, and with it what may be a key or a token.
         KubeconfigError::Parse(error) => TargetError::Parse {
             path: path.to_owned(),
-            position: error
-                .location()
-                .map(|at| (u64::from(at.line()), u64::from(at.column()))),
+            position: error.location().map(|at| (at.line(), at.column())),
             reason: "the YAML is malformed or a field has the wrong type".into(),
         },
         other => TargetError::Parse {

@@ -302,6 +302,6 @@ again: *base
             text += &format!("a{level}: &a{level} [*a{0}, *a{0}]\n", level - 1);
         }
         let root = locate(&text).unwrap();
-        assert_eq!(root.find("a59[1][0][1]").unwrap().0, (57, 10));
+        assert_eq!(root.find("a59[1][0][1]").unwrap().0, (57, 11));
     }
 }

@@ -78,7 +78,9 @@ impl Reader<'_> {
             }
         };
         self.known_keys("", top, TOP);
-        if self.whole("", top, "version").unwrap_or(0) != 1 {
+        let before = self.problems.len();
+        let version = self.whole("", top, "version").unwrap_or(0);
+        if version != 1 && self.problems.len() == before {
             self.problem("version", "version should be 1");
         }
         let description = self.text("", top, "description").unwrap_or_default();
@@ -196,7 +198,7 @@ impl Reader<'_> {
             ([], Some(plugin)) => self.plugin_entry(path, map, plugin)?,
             ([], None) => {
                 // A misspelt kind is reported as that, once.
-                if all_known {
+                if all_known || self.lenient {
                     self.problem(
                         path,
                         "empty request value; give one of kperf's requests, or `plugin`",

@@ -195,7 +195,7 @@ impl Rules<'_> {
             self.broken(
                 spec,
                 key,
-                format!("total requires > 0: {total} or duration > 0s: {seconds}s"),
+                format!("total requires > 0: {total} or duration > 0s: {seconds}"),
             );
         }
         if first && total > 0 && !duration.is_zero() {
