@@ -47,6 +47,8 @@ pub mod counter {
     pub const DROPPED: &str = "dropped";
     /// Retries after 429 and 5xx.
     pub const RETRIES: &str = "retries";
+    /// Events of watch streams, in the counters of a series.
+    pub const WATCH_EVENTS: &str = "watch-events";
     /// GOAWAY frames received.
     pub const GOAWAYS: &str = "goaways";
     /// Connections opened again during the phase.

@@ -1,0 +1,82 @@
+//! What happens to the bytes of a body: counted, watched, or captured up to a bound. Never kept.
+
+use http::HeaderMap;
+
+use super::{failure::Failure, watch::WatchScanner};
+use crate::request::ExchangeKind;
+
+/// So much of an answer is looked at for captures.
+pub(crate) const MAX_CAPTURE_BYTES: usize = 1 << 20;
+
+/// What a piece of body means for the exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Go on reading.
+    More,
+    /// The exchange is over; what follows is not wanted.
+    Done,
+}
+
+/// The consumer of one body.
+#[derive(Debug)]
+pub(crate) struct Drain<'a> {
+    capture: Option<&'a mut Vec<u8>>,
+    watch: Option<WatchScanner>,
+    kind: ExchangeKind,
+}
+
+impl<'a> Drain<'a> {
+    pub(crate) fn new(kind: ExchangeKind, capture: Option<&'a mut Vec<u8>>) -> Self {
+        Self {
+            capture,
+            watch: None,
+            kind,
+        }
+    }
+
+    /// The response headers of a 2xx are there.
+    pub(crate) fn begin(&mut self, headers: &HeaderMap) {
+        if let Some(capture) = &mut self.capture {
+            capture.clear();
+        }
+        if self.kind != ExchangeKind::Request {
+            self.watch = Some(WatchScanner::new(headers));
+        }
+    }
+
+    /// A piece of a 2xx body.
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Step {
+        if let Some(capture) = &mut self.capture {
+            let room = MAX_CAPTURE_BYTES.saturating_sub(capture.len());
+            capture.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
+        }
+        match &mut self.watch {
+            None => Step::More,
+            Some(watch) => {
+                watch.take(bytes);
+                let is_over = watch.failure().is_some()
+                    || (self.kind == ExchangeKind::WatchList && watch.is_initial_end());
+                if is_over { Step::Done } else { Step::More }
+            }
+        }
+    }
+
+    /// The body of a 2xx is over: whether that makes a success.
+    pub(crate) fn finish(&mut self) -> Option<Failure> {
+        let watch = self.watch.as_ref()?;
+        if let Some(failure) = watch.failure() {
+            return Some(failure.clone());
+        }
+        match self.kind {
+            ExchangeKind::WatchList if !watch.is_initial_end() => {
+                Some(Failure::unknown("don't receive bookmark"))
+            }
+            _ => None,
+        }
+    }
+
+    /// Events seen on a watch.
+    pub(crate) fn events(&self) -> u64 {
+        self.watch.as_ref().map_or(0, WatchScanner::events)
+    }
+}
