@@ -135,6 +135,15 @@ pub(crate) fn build(
             },
             reason: format!("{error}; check the client certificate, its key and the authority"),
         })?;
+    // kube leaves out an identity that its plugin did not give; requests would be anonymous.
+    if identity == Identity::FromPlugin && !settings.client_auth_cert_resolver.has_certs() {
+        let command = config.auth_info.exec.and_then(|exec| exec.command);
+        return Err(TargetError::Exec {
+            origin: user_origin.into(),
+            command: command.unwrap_or_else(|| "(no command)".into()),
+            reason: "gave neither a token nor a certificate; run it by hand to see why".into(),
+        });
+    }
     Ok(Tls {
         config: Arc::new(settings),
         server_name,

@@ -325,6 +325,7 @@ async fn exec_plugins_that_give_nothing() {
         "broken",
         &format!("cat {}/unsendable", home.directory.path().display()),
     );
+    let nothing = home.script("nothing", &format!("echo '{}'", credential("")));
     let missing = home.directory.path().join("missing");
     for (plugin, expected) in [
         (fails, "please log in"),
@@ -333,6 +334,7 @@ async fn exec_plugins_that_give_nothing() {
         (empty, "without status"),
         (expiry, "not RFC 3339"),
         (broken, "cannot be sent as a header"),
+        (nothing, "neither a token nor a certificate"),
         (missing, "get-it-here"),
     ] {
         let text = config(INSECURE, &exec(&plugin, ", installHint: get-it-here"));
