@@ -8,7 +8,7 @@
 use std::error::Error;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, ExitCode, Output};
 use std::{env, fs};
 
 use serde_json::Value;
@@ -27,7 +27,18 @@ struct Plugin {
     library: String,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match bundle() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Returned from `main` it would be shown as `Debug`, in one line.
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bundle() -> Result<()> {
     let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let root = here.join("../..").canonicalize()?;
@@ -184,7 +195,7 @@ fn build(root: &Path, target_dir: &Path, plugins: &[Plugin]) -> Result<()> {
     }
     let mut command = cargo(root)?;
     command
-        .args(["build", "--profile", PROFILE, "--target", TARGET])
+        .args(["build", "--quiet", "--profile", PROFILE, "--target", TARGET])
         .arg("--target-dir")
         .arg(target_dir);
     for plugin in plugins {

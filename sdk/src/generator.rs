@@ -70,6 +70,41 @@ pub trait ReactiveGenerator: Generator {
 }
 
 /// A generator that owns the arrival times; exported by [`export_replay_generator!`](crate::export_replay_generator).
+///
+/// ```
+/// use kperf_sdk::generator::prelude::*;
+///
+/// /// Two requests, then a pause of a second, for ever.
+/// struct Pairs { get: TemplateId, scheduled: u64 }
+///
+/// impl Generator for Pairs {
+///     type Config = NoConfig;
+///
+///     fn open(_: &OpenContext, _: NoConfig, templates: &mut Templates) -> Result<Self, Failure> {
+///         let get = templates.add(Template::get("GET /version", "/version"));
+///         Ok(Self { get, scheduled: 0 })
+///     }
+///
+///     fn next(&mut self, batch: &mut Batch) -> Result<(), Failure> {
+///         batch.fill(self.get);
+///         Ok(())
+///     }
+/// }
+///
+/// impl ReplayGenerator for Pairs {
+///     fn schedule(&mut self, limit: u32) -> Result<Vec<u64>, Failure> {
+///         let first = self.scheduled;
+///         self.scheduled += u64::from(limit);
+///         Ok((first..self.scheduled).map(|n| n / 2 * 1_000_000_000).collect())
+///     }
+/// }
+///
+/// kperf_sdk::export_replay_generator!(Pairs, name = "pairs", summary = "Sends pairs of requests.");
+///
+/// let opened = kperf_sdk::testing::open::<Pairs>(json!({})).unwrap();
+/// assert_eq!(opened.schedule(3).unwrap(), [0, 0, 1_000_000_000]);
+/// assert_eq!(opened.schedule(1).unwrap(), [1_000_000_000]);
+/// ```
 pub trait ReplayGenerator: Generator {
     /// Intended send times of the next requests from the start of the phase, in nanoseconds, ascending over
     /// all calls: one for each request that `next` will return, in the same order. At most `limit`.
@@ -246,5 +281,72 @@ impl<G: ReactiveGenerator, I: Identity> feedback::Guest for Component<G, I> {
 impl<G: ReplayGenerator, I: Identity> arrivals::Guest for Component<G, I> {
     fn schedule(requests: world::SourceBorrow<'_>, limit: u32) -> Result<Vec<u64>, Failure> {
         requests.get::<Source<G>>().next_arrivals(limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::prelude::*;
+    use crate::exporter::labels;
+    use crate::testing;
+
+    struct Two(TemplateId);
+
+    impl Generator for Two {
+        type Config = NoConfig;
+
+        fn open(_: &OpenContext, _: NoConfig, templates: &mut Templates) -> Result<Self, Failure> {
+            templates.add(Template::get("a", "/a"));
+            Ok(Self(
+                templates.add(Template::new("b", "POST", "/b").body("{}")),
+            ))
+        }
+
+        fn next(&mut self, batch: &mut Batch) -> Result<(), Failure> {
+            batch.request(self.0);
+            batch.request(self.0).path("/c").body("[]");
+            batch.finish();
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_a_request_does_not_bring_is_its_templates() {
+        let opened = testing::open::<Two>(json!({})).unwrap();
+        let (requests, done) = opened.next(5).unwrap();
+        assert!(done);
+        let seen: Vec<_> = requests
+            .iter()
+            .map(|r| (r.method.as_str(), r.path.as_str(), r.body.as_str()))
+            .collect();
+        assert_eq!(seen, [("POST", "/b", "{}"), ("POST", "/c", "[]")]);
+        assert_eq!(opened.next(1).unwrap_err().code, "batch-overflow");
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        let failure = testing::open::<Two>(json!({"a": 1})).err().unwrap();
+        assert_eq!(failure.code, "invalid-config");
+    }
+
+    #[test]
+    fn shards_entries_and_phases_choose_differently() {
+        let draw = |shard, pairs: &[(&str, &str)]| {
+            let context = OpenContext {
+                shard,
+                labels: labels(pairs.iter().copied()),
+                ..testing::context()
+            };
+            context.random().next_u64()
+        };
+        let all = [
+            draw(0, &[]),
+            draw(1, &[]),
+            draw(0, &[("entry", "1")]),
+            draw(0, &[("phase", "1")]),
+        ];
+        let distinct: std::collections::BTreeSet<_> = all.iter().collect();
+        assert_eq!(distinct.len(), all.len());
+        assert_eq!(draw(1, &[("run-id", "x")]), all[1]);
     }
 }

@@ -73,3 +73,27 @@ macro_rules! __identity {
         $crate::__identity!($part $(, $($rest)*)?)
     };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Sample;
+
+    impl Identity for Sample {
+        const NAME: &'static str = crate::__identity!(name, summary = "s", name = "n");
+        const VERSION: &'static str = "1.2.3";
+        const SUMMARY: &'static str = crate::__identity!(summary, summary = "s", name = "n");
+    }
+
+    #[test]
+    fn what_the_macro_is_given_wins_over_the_manifest() {
+        let info = describe::<Sample>(serde_json::json!({"type": "object"}));
+        assert_eq!((info.name.as_str(), info.summary.as_str()), ("n", "s"));
+        assert_eq!(info.version, "1.2.3");
+        assert_eq!(info.config_schema, r#"{"type":"object"}"#);
+        assert_eq!(crate::__identity!(name), "kperf-sdk");
+        assert_eq!(crate::__identity!(name, summary = "s"), "kperf-sdk");
+        assert_eq!(crate::__identity!(summary), env!("CARGO_PKG_DESCRIPTION"));
+    }
+}

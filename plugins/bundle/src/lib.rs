@@ -54,6 +54,25 @@ mod tests {
     }
 
     #[test]
+    fn only_post_del_listens_to_what_came_back() {
+        for bundled in all() {
+            let names = |interface: &str| {
+                let bytes = interface.as_bytes();
+                bundled
+                    .wasm
+                    .windows(bytes.len())
+                    .any(|window| window == bytes)
+            };
+            let reactive = bundled.name == "post_del";
+            assert_eq!(names("kperf:workload/feedback@"), reactive, "{bundled:?}");
+            let exporter = names("kperf:report/exporter@");
+            assert_eq!(names("kperf:workload/generator@"), !exporter, "{bundled:?}");
+            // A generator has no way out but its requests.
+            assert_eq!(names("kperf:report/sink@"), exporter, "{bundled:?}");
+        }
+    }
+
+    #[test]
     fn kperf_request_kinds_are_bundled() {
         for name in [
             "stale_list",
