@@ -8,6 +8,7 @@
 //! plugin's business: its schema and its `open`. [`Profile::key_errors`] finds the lines for what they say.
 
 mod document;
+mod fields;
 mod kind;
 mod locate;
 mod parse;
