@@ -119,6 +119,13 @@ impl Identity {
         if let Some(Trap::Interrupt) = error.downcast_ref() {
             return self.explain_deadline(deadline);
         }
+        if let Some(Trap::StackOverflow) = error.downcast_ref() {
+            return (
+                "stack",
+                "it ran out of stack".to_owned(),
+                Some("most likely an endless recursion".to_owned()),
+            );
+        }
         if let Some(refused) = guest.use_of.refused_bytes {
             return (
                 "memory",
@@ -134,11 +141,6 @@ impl Identity {
         }
         if let Some(trap) = error.downcast_ref::<Trap>() {
             return match trap {
-                Trap::StackOverflow => (
-                    "stack",
-                    "it ran out of stack".to_owned(),
-                    Some("most likely an endless recursion".to_owned()),
-                ),
                 Trap::MemoryOutOfBounds | Trap::HeapMisaligned | Trap::TableOutOfBounds => (
                     "out-of-bounds",
                     "it reached outside its memory".to_owned(),
