@@ -35,7 +35,9 @@ fn the_checked_in_schema_is_the_one_of_the_types() {
         .unwrap();
         return;
     }
-    assert_eq!(SCHEMA, derived);
+    // As values: the order of keys in the text depends on features of serde_json that other crates turn on.
+    let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    assert_eq!(parsed(SCHEMA), parsed(&derived));
 }
 
 #[test]

@@ -1,0 +1,511 @@
+//! Requests below one URL.
+//!
+//! Enters: a delivery of a plugin: method, path, headers, body. Leaves: the answer, whatever its status. The path
+//! cannot climb out of the URL the user declared, redirects are not followed, credentials of the URL become a header
+//! and are never printed. A try and all tries together have deadlines; what may be sent again is, with growing and
+//! jittered pauses, only when the plugin allows it and only after failures that say nothing about the request.
+
+use std::{
+    fmt,
+    sync::OnceLock,
+    time::{Duration, SystemTime},
+};
+
+use ::http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri,
+    header::{self, AUTHORIZATION, RETRY_AFTER, USER_AGENT},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client as HyperClient, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use kperf_runtime::{Delivery, Failure, Receipt, failure};
+use percent_encoding::percent_decode_str;
+use rustls::{ClientConfig, RootCertStore};
+use thiserror::Error;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::DestinationError;
+
+/// Deadlines and retries.
+#[derive(Clone, Debug)]
+pub struct HttpLimits {
+    /// For one try, connecting included.
+    pub try_deadline: Duration,
+    /// For all tries and the pauses between them.
+    pub total_deadline: Duration,
+    /// Most tries of a delivery that may be repeated.
+    pub tries: u32,
+    /// Pause before the second try; doubles with each further one.
+    pub first_pause: Duration,
+    /// Bytes of an answer that are kept; the rest is not read.
+    pub reply_bytes: usize,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            try_deadline: Duration::from_secs(10),
+            total_deadline: Duration::from_secs(30),
+            tries: 5,
+            first_pause: Duration::from_millis(250),
+            reply_bytes: 64 << 10,
+        }
+    }
+}
+
+/// An `http://` or `https://` URL as a place to send to.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HttpDestination {
+    is_https: bool,
+    /// Host and port, no credentials.
+    authority: String,
+    /// Without a slash at its end; may be empty.
+    path: String,
+    /// Stays with every request.
+    query: Option<String>,
+    /// Value of the header `authorization`.
+    authorization: Option<HeaderValue>,
+}
+
+/// Without credentials and query.
+impl fmt::Display for HttpDestination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.is_https { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority, self.path)
+    }
+}
+
+impl fmt::Debug for HttpDestination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HttpDestination({self})")
+    }
+}
+
+impl HttpDestination {
+    pub(super) fn parse(text: &str) -> Result<Self, DestinationError> {
+        let unusable = |why: &str| DestinationError::Url(why.to_owned());
+        if text.contains('#') {
+            return Err(unusable("a `#` cannot be sent; write it as %23"));
+        }
+        let uri: Uri = text
+            .parse()
+            .map_err(|error: ::http::uri::InvalidUri| unusable(&error.to_string()))?;
+        let authority = uri.authority().ok_or_else(|| unusable("it has no host"))?;
+        if authority.host().is_empty() {
+            return Err(unusable("it has no host"));
+        }
+        let (user_info, host_and_port) = match authority.as_str().rsplit_once('@') {
+            Some((user_info, host_and_port)) => (Some(user_info), host_and_port),
+            None => (None, authority.as_str()),
+        };
+        // The parser of URLs takes anything for a port.
+        let port = host_and_port
+            .strip_prefix(authority.host())
+            .unwrap_or_default();
+        if !port.is_empty()
+            && port
+                .strip_prefix(':')
+                .is_none_or(|digits| digits.parse::<u16>().is_err())
+        {
+            return Err(unusable("its port is not a number from 0 to 65535"));
+        }
+        let path = uri.path().trim_end_matches('/');
+        if !path.is_empty() {
+            check_path(path).map_err(|denial| unusable(&format!("its path {denial}")))?;
+        }
+        Ok(Self {
+            is_https: uri
+                .scheme_str()
+                .is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")),
+            authority: host_and_port.to_owned(),
+            path: path.to_owned(),
+            query: uri.query().map(str::to_owned),
+            authorization: user_info.map(basic).transpose()?,
+        })
+    }
+
+    /// The address of a delivery: the declared URL with the delivery's path below it.
+    fn uri(&self, path: &str) -> Result<Uri, SendError> {
+        let (path, query) = match path.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (path, None),
+        };
+        if path
+            .split('/')
+            .next()
+            .is_some_and(|first| first.contains(':'))
+        {
+            return Err(SendError::Denied(
+                "the path looks like a URL of its own".to_owned(),
+            ));
+        }
+        let separated = if path.is_empty() || path.starts_with('/') {
+            path.to_owned()
+        } else {
+            format!("/{path}")
+        };
+        if !separated.is_empty() {
+            check_path(&separated).map_err(|why| SendError::Denied(format!("the path {why}")))?;
+        }
+        if query.is_some_and(|query| !query.bytes().all(is_url_byte)) {
+            return Err(SendError::Denied(
+                "the query holds characters that must be percent-encoded".to_owned(),
+            ));
+        }
+        let mut full = format!("{}{separated}", self.path);
+        if full.is_empty() {
+            full.push('/');
+        }
+        let mut separator = '?';
+        for part in [self.query.as_deref(), query].into_iter().flatten() {
+            full.push(separator);
+            full.push_str(part);
+            separator = '&';
+        }
+        Uri::builder()
+            .scheme(if self.is_https { "https" } else { "http" })
+            .authority(self.authority.as_str())
+            .path_and_query(full)
+            .build()
+            .map_err(|error| SendError::Denied(format!("the path cannot be used: {error}")))
+    }
+}
+
+fn basic(user_info: &str) -> Result<HeaderValue, DestinationError> {
+    let (user, password) = user_info.split_once(':').unwrap_or((user_info, ""));
+    let mut plain: Vec<u8> = percent_decode_str(user).collect();
+    plain.push(b':');
+    plain.extend(percent_decode_str(password));
+    let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(plain)))
+        .map_err(|_| DestinationError::Url("its credentials cannot be sent".to_owned()))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// A path from `/` on that stays where it is: percent-encoded, no empty segment, no `.` or `..`, however encoded, and
+/// nothing that a server could read as a separator after decoding. (A server that decodes twice is on its own.)
+fn check_path(path: &str) -> Result<(), String> {
+    if !path.bytes().all(is_url_byte) {
+        return Err("holds characters that must be percent-encoded".to_owned());
+    }
+    let segments = path.strip_prefix('/').unwrap_or(path);
+    let trimmed = segments.strip_suffix('/').unwrap_or(segments);
+    for segment in trimmed.split('/') {
+        if segment.is_empty() && !segments.is_empty() {
+            return Err("holds an empty segment (`//`)".to_owned());
+        }
+        if !well_encoded(segment) {
+            return Err(format!(
+                "holds a % that is not followed by two hexadecimal digits: `{segment}`"
+            ));
+        }
+        let decoded: Vec<u8> = percent_decode_str(segment).collect();
+        if decoded
+            .split(|byte| matches!(byte, b'/' | b'\\'))
+            .any(|part| matches!(part, b"." | b".."))
+        {
+            return Err(format!("climbs: `{segment}`"));
+        }
+        if decoded.contains(&0) {
+            return Err(format!("holds a zero byte: `{segment}`"));
+        }
+    }
+    Ok(())
+}
+
+fn well_encoded(segment: &str) -> bool {
+    segment.split('%').skip(1).all(|after| {
+        let digits = after.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    })
+}
+
+/// What may stand in a path or query as it is.
+fn is_url_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte)
+}
+
+/// Why there is no receipt.
+#[derive(Debug, Error)]
+pub(super) enum SendError {
+    /// The delivery asks for what it may not have.
+    #[error("{0}")]
+    Denied(String),
+    /// No try brought an answer.
+    #[error("{last} ({})", attempts(*tries))]
+    Unreachable {
+        /// What the last try met.
+        last: String,
+        /// How many there were.
+        tries: u32,
+    },
+}
+
+fn attempts(tries: u32) -> String {
+    if tries == 1 {
+        "1 attempt".to_owned()
+    } else {
+        format!("{tries} attempts")
+    }
+}
+
+impl SendError {
+    pub(super) fn into_failure(self, to: &HttpDestination) -> Failure {
+        match self {
+            Self::Denied(_) => failure("denied", format!("{to}: not sent: {self}")),
+            Self::Unreachable { .. } => failure("unreachable", format!("{to}: {self}")),
+        }
+    }
+}
+
+/// How a try ended without an answer to hand on.
+struct Missed {
+    why: String,
+    retry_after: Option<Duration>,
+    /// The answer, when there was one.
+    receipt: Option<Receipt>,
+}
+
+type Https = HyperClient<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// Sends deliveries. TLS is set up with the first of them: most runs have none.
+pub(super) struct Client {
+    limits: HttpLimits,
+    connections: OnceLock<Result<Https, String>>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    pub(super) fn new(limits: HttpLimits) -> Self {
+        Self {
+            limits,
+            connections: OnceLock::new(),
+        }
+    }
+
+    pub(super) async fn send(
+        &self,
+        to: &HttpDestination,
+        delivery: Delivery,
+    ) -> Result<Receipt, SendError> {
+        let tries_allowed = if delivery.retry {
+            self.limits.tries.max(1)
+        } else {
+            1
+        };
+        let request = prepared(to, delivery)?;
+        let client = self.connections.get_or_init(|| connections(to.is_https));
+        let client = client.as_ref().map_err(|why| SendError::Unreachable {
+            last: why.clone(),
+            tries: 0,
+        })?;
+        let end = Instant::now() + self.limits.total_deadline;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let try_end = end.min(Instant::now() + self.limits.try_deadline);
+            let missed = match timeout_at(try_end, self.exchange(client, request.clone())).await {
+                Ok(Ok(receipt)) => return Ok(receipt),
+                Ok(Err(missed)) => missed,
+                Err(_) => Missed {
+                    why: "no answer before the deadline".to_owned(),
+                    retry_after: None,
+                    receipt: None,
+                },
+            };
+            let pause = missed.retry_after.unwrap_or_else(|| self.pause(tries));
+            let left = end.saturating_duration_since(Instant::now());
+            if tries >= tries_allowed || pause >= left {
+                return missed.receipt.ok_or(SendError::Unreachable {
+                    last: missed.why,
+                    tries,
+                });
+            }
+            tracing::warn!(
+                "{to}: attempt {tries} failed, again in {} ms: {}",
+                pause.as_millis(),
+                missed.why
+            );
+            sleep(pause).await;
+        }
+    }
+
+    /// Doubles with every try; between half of it and the whole, so that many hosts do not come back at once.
+    fn pause(&self, tries: u32) -> Duration {
+        let whole = self
+            .limits
+            .first_pause
+            .saturating_mul(1 << tries.saturating_sub(1).min(10));
+        let clock = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let jitter = f64::from(clock.subsec_nanos() / 1_000 % 1_000) / 1_000.0;
+        whole.mul_f64(0.5 + jitter / 2.0)
+    }
+
+    async fn exchange(
+        &self,
+        client: &Https,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Receipt, Missed> {
+        let failed = |why: String| Missed {
+            why,
+            retry_after: None,
+            receipt: None,
+        };
+        let response = client
+            .request(request)
+            .await
+            .map_err(|error| failed(chain(&error)))?;
+        let status = response.status();
+        let retry_after = seconds(response.headers());
+        let mut body = response.into_body();
+        let mut kept = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame
+                .map_err(|error| failed(format!("the answer broke off: {}", chain(&error))))?;
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            let room = self.limits.reply_bytes.saturating_sub(kept.len());
+            kept.extend_from_slice(data.get(..room).unwrap_or(&data));
+            if kept.len() >= self.limits.reply_bytes {
+                break;
+            }
+        }
+        let receipt = Receipt {
+            status: u32::from(status.as_u16()),
+            body: kept,
+        };
+        match status {
+            StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT => Err(Missed {
+                why: format!("the answer was {status}"),
+                retry_after,
+                receipt: Some(receipt),
+            }),
+            _ => Ok(receipt),
+        }
+    }
+}
+
+fn seconds(headers: &HeaderMap) -> Option<Duration> {
+    headers
+        .get(RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
+        .map(Duration::from_secs)
+}
+
+/// Headers that belong to the connection or are ours to set.
+const REFUSED_HEADERS: [HeaderName; 10] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::CONNECTION,
+    header::UPGRADE,
+    header::TE,
+    header::TRAILER,
+    header::EXPECT,
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("keep-alive"),
+];
+
+/// The delivery as a request, checked.
+fn prepared(to: &HttpDestination, delivery: Delivery) -> Result<Request<Full<Bytes>>, SendError> {
+    let method = match delivery.method.as_str() {
+        "GET" => Method::GET,
+        "PUT" => Method::PUT,
+        "POST" => Method::POST,
+        "DELETE" => Method::DELETE,
+        other => {
+            return Err(SendError::Denied(format!(
+                "the method `{other}` is none of GET, PUT, POST and DELETE"
+            )));
+        }
+    };
+    let uri = to.uri(&delivery.path)?;
+    let mut request = Request::new(Full::new(Bytes::from(delivery.body)));
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    let headers = request.headers_mut();
+    for label in &delivery.headers {
+        let name = HeaderName::try_from(label.key.as_str()).map_err(|_| {
+            SendError::Denied(format!("`{}` is not the name of a header", label.key))
+        })?;
+        if REFUSED_HEADERS.contains(&name) || (name == AUTHORIZATION && to.authorization.is_some())
+        {
+            return Err(SendError::Denied(format!(
+                "the header `{name}` is set by the host"
+            )));
+        }
+        let value = HeaderValue::try_from(label.value.as_str()).map_err(|_| {
+            SendError::Denied(format!("the value of the header `{name}` cannot be sent"))
+        })?;
+        headers.append(name, value);
+    }
+    if let Some(authorization) = &to.authorization {
+        headers.insert(AUTHORIZATION, authorization.clone());
+    }
+    let agent = concat!("kperf-host/", env!("CARGO_PKG_VERSION"));
+    headers
+        .entry(USER_AGENT)
+        .or_insert(HeaderValue::from_static(agent));
+    Ok(request)
+}
+
+/// A pool that trusts what the machine trusts (`SSL_CERT_FILE` is heeded). Reading that takes a while and is
+/// left out for plain HTTP.
+fn connections(is_https: bool) -> Result<Https, String> {
+    let builder =
+        ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| format!("cannot set up TLS: {error}"))?;
+    let config = if is_https {
+        builder
+            .with_native_roots()
+            .map_err(|error| format!("cannot read the machine's CA certificates: {error}"))?
+    } else {
+        builder.with_root_certificates(RootCertStore::empty())
+    };
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(config.with_no_client_auth())
+        .https_or_http()
+        .enable_http1()
+        .build();
+    Ok(HyperClient::builder(TokioExecutor::new()).build(connector))
+}
+
+/// hyper's own messages leave out the reason; it is in the sources.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        source = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;
