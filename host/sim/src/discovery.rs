@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Version the server claims, and behaves like.
-pub(crate) const GIT_VERSION: &str = "v1.34.0";
+pub(crate) const GIT_VERSION: &str = "v1.33.4";
 
 const ALL_VERBS: &[&str] = &[
     "create",
@@ -92,8 +92,8 @@ pub(crate) fn serve(
 
 fn version() -> Value {
     json!({
-        "major": "1", "minor": "34", "gitVersion": GIT_VERSION, "gitCommit": "", "gitTreeState": "clean",
-        "buildDate": "2025-08-27T10:00:00Z", "goVersion": "", "compiler": "rustc", "platform": "linux/amd64",
+        "major": "1", "minor": "33", "gitVersion": GIT_VERSION, "gitCommit": "", "gitTreeState": "clean",
+        "buildDate": "2025-08-13T10:00:00Z", "goVersion": "", "compiler": "rustc", "platform": "linux/amd64",
     })
 }
 

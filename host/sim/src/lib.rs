@@ -22,6 +22,7 @@ mod handle;
 mod lifecycle;
 mod metrics;
 mod patch;
+mod protobuf;
 mod registry;
 mod route;
 mod seed;

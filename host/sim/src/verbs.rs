@@ -19,6 +19,7 @@ use crate::{
     answer::{Accept, Answer, JSON, Shape},
     body::Body,
     handle::Call,
+    protobuf,
     registry::Resource,
     route::ResourcePath,
     status::Status,
@@ -143,12 +144,19 @@ const OBJECT_TYPES: &str = "application/json, application/yaml";
 
 /// The body as a value: JSON, or YAML when the content type says so. No content type means JSON.
 fn decode(call: &Call<'_>, body: &Bytes) -> Result<Value, Status> {
-    let yaml = match media_type(call).as_str() {
-        "" | "application/json" | "*/*" => false,
-        "application/yaml" => true,
-        _ => return Err(Status::unsupported_media_type(OBJECT_TYPES)),
-    };
-    decode_as(call, body, yaml)
+    match media_type(call).as_str() {
+        "" | "application/json" | "*/*" => decode_as(call, body, false),
+        "application/yaml" => decode_as(call, body, true),
+        protobuf::MEDIA_TYPE => protobuf::decode(body).map_err(|e| match e {
+            protobuf::DecodeError::Malformed => Status::bad_request(format!(
+                "the object provided is unrecognized (must be of type {}): provided data does not appear to be a protobuf message ({})",
+                call.resource.kind,
+                preview(body)
+            )),
+            protobuf::DecodeError::Unsupported => Status::unsupported_media_type(OBJECT_TYPES),
+        }),
+        _ => Err(Status::unsupported_media_type(OBJECT_TYPES)),
+    }
 }
 
 fn decode_as(call: &Call<'_>, body: &Bytes, yaml: bool) -> Result<Value, Status> {
