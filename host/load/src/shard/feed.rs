@@ -55,6 +55,8 @@ pub(crate) struct Feed {
     wants_outcomes: bool,
     owns_arrivals: bool,
     outcomes: Outcomes,
+    /// The source failed when asked ahead of need: what it had given before is sent first.
+    failed: Option<SourceError>,
 }
 
 impl Feed {
@@ -75,6 +77,7 @@ impl Feed {
             },
             remaining: total,
             outcomes: Outcomes::default(),
+            failed: None,
         }
     }
 
@@ -88,11 +91,15 @@ impl Feed {
 
     /// Nothing is ready and nothing will come.
     pub(crate) fn is_over(&self) -> bool {
-        self.ready.is_empty() && !self.can_give()
+        self.ready.is_empty() && !self.can_give() && self.failed.is_none()
     }
 
     fn can_give(&self) -> bool {
         self.state != State::Done && self.remaining > 0
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.is_some()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -170,8 +177,21 @@ impl Feed {
         }
     }
 
-    /// Asks the source once for more.
+    /// Asks the source once for more. A failure is told when nothing is ready any more.
     pub(crate) fn refill(&mut self) -> Result<(), SourceError> {
+        if self.failed.is_none()
+            && let Err(error) = self.ask()
+        {
+            self.state = State::Done;
+            self.failed = Some(error);
+        }
+        match (self.ready.is_empty(), &self.failed) {
+            (true, Some(error)) => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    fn ask(&mut self) -> Result<(), SourceError> {
         if self.wants_outcomes {
             self.report()?;
         }
@@ -326,6 +346,25 @@ mod tests {
         let error = feed.refill().unwrap_err();
         assert_eq!(error.code, "panic");
         assert!(error.message.contains("boom"));
+    }
+
+    #[test]
+    fn what_was_given_before_a_failure_is_sent_first() {
+        let mut calls = 0;
+        let mut feed = scripted(move |_| {
+            calls += 1;
+            assert_eq!(calls, 1, "trapped");
+            Ok(Batch {
+                count: 2,
+                ..Batch::default()
+            })
+        });
+        feed.refill().unwrap();
+        feed.refill().unwrap();
+        assert!(!feed.is_below(99) && !feed.is_over());
+        assert!(feed.take().is_some() && feed.take().is_some());
+        assert!(!feed.is_over());
+        assert_eq!(feed.refill().unwrap_err().code, "panic");
     }
 
     #[test]

@@ -236,7 +236,9 @@ impl Phase {
                 self.end_of_requests();
                 return None;
             }
-            self.recorder.borrow_mut().counters.feed_starved += 1;
+            if !self.feed.borrow().has_failed() {
+                self.recorder.borrow_mut().counters.feed_starved += 1;
+            }
             if !self.feed.borrow().is_dry() {
                 self.refill();
                 item = self.feed.borrow_mut().take();
