@@ -52,7 +52,8 @@ pub trait Output: Send {
 }
 
 /// The host's side of the resource `output`; `None` once finished or failed.
-pub(crate) struct OpenOutput(Option<Box<dyn Output>>);
+#[allow(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct OpenOutput(Option<Box<dyn Output>>);
 
 /// A failure of the host towards a plugin.
 #[must_use]
