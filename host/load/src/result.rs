@@ -7,7 +7,13 @@ use std::{
 
 use hdrhistogram::Histogram;
 
-use crate::request::SourceError;
+use crate::{
+    measure::{
+        histogram::{add, time_histogram},
+        recorder::count_error,
+    },
+    request::SourceError,
+};
 
 /// Measurements of one kind of request.
 #[derive(Clone, Debug)]
@@ -30,6 +36,40 @@ pub struct Series {
     pub errors: BTreeMap<String, u64>,
     /// Others by name: `late`, `retries`, `watch-events`.
     pub counters: BTreeMap<&'static str, u64>,
+}
+
+impl Series {
+    /// One that has measured nothing yet.
+    #[must_use]
+    pub fn empty(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            response_time: time_histogram(),
+            service_time: time_histogram(),
+            sent: 0,
+            succeeded: 0,
+            failed: 0,
+            received_bytes: 0,
+            errors: BTreeMap::new(),
+            counters: BTreeMap::new(),
+        }
+    }
+
+    /// Adds what another one measured; the name stays.
+    pub fn merge(&mut self, other: &Self) {
+        add(&mut self.response_time, &other.response_time);
+        add(&mut self.service_time, &other.service_time);
+        self.sent += other.sent;
+        self.succeeded += other.succeeded;
+        self.failed += other.failed;
+        self.received_bytes += other.received_bytes;
+        for (key, count) in &other.errors {
+            count_error(&mut self.errors, key.clone(), *count);
+        }
+        for (name, count) in &other.counters {
+            *self.counters.entry(name).or_default() += count;
+        }
+    }
 }
 
 /// What happened around the requests, by name; see [`counter`] for the names.

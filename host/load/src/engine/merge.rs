@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    measure::recorder::{Recorder, ShardCounters, empty_series, merge_series},
+    measure::recorder::{Recorder, ShardCounters},
     plan::PhasePlan,
     request::SourceError,
     result::{Counters, Ended, Interval, PhaseResult, Samples, Series, ShardReport, counter},
@@ -100,7 +100,7 @@ impl Merge {
             let next = self.series.len() as u32;
             let index = *self.by_name.entry(Arc::clone(name)).or_insert(next);
             if index == next {
-                self.series.push(empty_series(name));
+                self.series.push(Series::empty(name));
             }
             series.push(index);
         }
@@ -166,7 +166,7 @@ impl Merge {
             let series = pending
                 .series
                 .entry(index)
-                .or_insert_with(|| empty_series(&whole.name));
+                .or_insert_with(|| Series::empty(&whole.name));
             record.add_to(series);
         }
         add_counters(&mut pending.counters, recorder.counters);
@@ -196,7 +196,7 @@ impl Merge {
             };
             for (&number, series) in &pending.series {
                 if let Some(whole) = self.series.get_mut(number as usize) {
-                    merge_series(whole, series);
+                    whole.merge(series);
                 }
             }
             add_counters(&mut self.counters, pending.counters);

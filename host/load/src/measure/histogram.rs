@@ -1,8 +1,7 @@
 //! The one kind of histogram in use: nanoseconds, 100 ns to 1 h, three significant digits, saturating.
 //!
-//! On paper and in files: HdrHistogram V2, deflated, base64, as every HdrHistogram library reads it.
+//! In files: HdrHistogram V2, deflated, as every HdrHistogram library reads it.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hdrhistogram::{
     Histogram,
     serialization::{Deserializer, Serializer, V2DeflateSerializer},
@@ -41,16 +40,16 @@ pub fn quantile(histogram: &Histogram<u64>, q: f64) -> Option<u64> {
     })
 }
 
-/// HdrHistogram V2, deflated, base64.
+/// HdrHistogram V2, deflated.
 #[must_use]
-pub fn encode(histogram: &Histogram<u64>) -> String {
+pub fn encode(histogram: &Histogram<u64>) -> Vec<u8> {
     let mut bytes = Vec::new();
     match V2DeflateSerializer::new().serialize(histogram, &mut bytes) {
-        Ok(_) => STANDARD.encode(bytes),
+        Ok(_) => bytes,
         // Writing into memory cannot fail, and the counts fit: they are below 2^63.
         Err(error) => {
             tracing::error!(%error, "histogram not encoded");
-            String::new()
+            Vec::new()
         }
     }
 }

@@ -109,37 +109,6 @@ fn count_error(errors: &mut BTreeMap<String, u64>, key: String, count: u64) {
     }
 }
 
-/// An empty series of a result.
-pub(crate) fn empty_series(name: &str) -> Series {
-    Series {
-        name: name.to_owned(),
-        response_time: time_histogram(),
-        service_time: time_histogram(),
-        sent: 0,
-        succeeded: 0,
-        failed: 0,
-        received_bytes: 0,
-        errors: BTreeMap::new(),
-        counters: BTreeMap::new(),
-    }
-}
-
-/// Adds one series of a result to another.
-pub(crate) fn merge_series(into: &mut Series, from: &Series) {
-    add(&mut into.response_time, &from.response_time);
-    add(&mut into.service_time, &from.service_time);
-    into.sent += from.sent;
-    into.succeeded += from.succeeded;
-    into.failed += from.failed;
-    into.received_bytes += from.received_bytes;
-    for (key, count) in &from.errors {
-        count_error(&mut into.errors, key.clone(), *count);
-    }
-    for (name, count) in &from.counters {
-        *into.counters.entry(name).or_default() += count;
-    }
-}
-
 /// Counters of a shard that belong to no series.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ShardCounters {

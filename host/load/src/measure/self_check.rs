@@ -285,7 +285,7 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
-    use crate::measure::recorder::empty_series;
+    use crate::result::Series;
 
     fn plan(pace: Pace) -> PhasePlan {
         PhasePlan {
@@ -306,7 +306,7 @@ mod tests {
     }
 
     fn result(counters: &[(&'static str, u64)], cpu: Duration, lag: Duration) -> PhaseResult {
-        let mut series = empty_series("s");
+        let mut series = Series::empty("s");
         series.succeeded = 1;
         let mut send_lag = time_histogram();
         send_lag.record_n(lag.as_nanos() as u64, 100).unwrap();

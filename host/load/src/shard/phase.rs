@@ -199,15 +199,19 @@ impl Phase {
             if free == 0 {
                 return;
             }
-            let Some((item, intended_ns)) = self.claim(now_ns, free) else {
+            let Some(me) = self.idle.borrow_mut().pop_front() else {
                 return;
             };
-            let Some(desk) = self
-                .idle
-                .borrow_mut()
-                .pop_front()
-                .and_then(|me| self.desks.get(me))
-            else {
+            // Taken out of the queue before the claim: the last claim of a phase sends the queue home.
+            let Some((item, intended_ns)) = self.claim(now_ns, free) else {
+                if self.is_over.get() {
+                    self.wake(me);
+                } else {
+                    self.idle.borrow_mut().push_front(me);
+                }
+                return;
+            };
+            let Some(desk) = self.desks.get(me) else {
                 return;
             };
             *desk.job.borrow_mut() = Some(Job {
@@ -215,9 +219,7 @@ impl Phase {
                 intended_ns,
                 was_client_free: desk.idle_since_ns.get() <= intended_ns,
             });
-            if let Some(waker) = desk.waker.borrow().as_ref() {
-                waker.wake_by_ref();
-            }
+            self.wake(me);
         }
     }
 
@@ -339,14 +341,19 @@ impl Phase {
         self.is_over.set(true);
         self.pacer.notify_one();
         self.feeder.notify_one();
-        for me in self.idle.borrow_mut().drain(..) {
-            if let Some(waker) = self
-                .desks
-                .get(me)
-                .and_then(|desk| desk.waker.borrow().clone())
-            {
-                waker.wake();
-            }
+        let idle = std::mem::take(&mut *self.idle.borrow_mut());
+        for me in idle {
+            self.wake(me);
+        }
+    }
+
+    fn wake(&self, me: usize) {
+        if let Some(waker) = self
+            .desks
+            .get(me)
+            .and_then(|desk| desk.waker.borrow().clone())
+        {
+            waker.wake();
         }
     }
 }

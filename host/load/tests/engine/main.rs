@@ -35,7 +35,9 @@ impl Source for Repeat {
         self.left -= u64::from(count);
         Ok(Batch {
             count,
-            template: (0..count).map(|i| i % self.templates.len() as u32).collect(),
+            template: (0..count)
+                .map(|i| i % self.templates.len() as u32)
+                .collect(),
             tag: (0..u64::from(count)).collect(),
             done: self.left == 0,
             ..Batch::default()
@@ -142,7 +144,7 @@ fn errors(result: &PhaseResult) -> Vec<(&str, u64)> {
 fn assert_all_good(result: &PhaseResult, total: u64) {
     assert_eq!(errors(result), []);
     assert_eq!(result.ended, Ended::Completed);
-    assert_eq!(count(result, counter::SENT), total);
+    assert_eq!(count(result, counter::SENT), total, "{:?}", result.counters);
     let succeeded: u64 = result.series.iter().map(|s| s.succeeded).sum();
     assert_eq!(succeeded, total);
     for series in &result.series {
@@ -255,7 +257,11 @@ fn refused_streams_are_sent_again() {
 fn a_connection_lost_mid_body_is_a_connection_error_and_redialled() {
     let result = run("/cut", 4, 2);
     let keys = errors(&result);
-    assert_eq!(keys.iter().map(|(_, count)| count).sum::<u64>(), 4, "{keys:?}");
+    assert_eq!(
+        keys.iter().map(|(_, count)| count).sum::<u64>(),
+        4,
+        "{keys:?}"
+    );
     for (key, _) in keys {
         assert!(key.starts_with("connection/"), "{key}");
     }
@@ -282,7 +288,10 @@ fn a_stalled_server_ends_at_the_deadline() {
         ..plan(20, 4)
     };
     let (result, server) = run_with(Options::default(), 2, &plan, &source);
-    assert_eq!(errors(&result), [("connection/request deadline exceeded", 10)]);
+    assert_eq!(
+        errors(&result),
+        [("connection/request deadline exceeded", 10)]
+    );
     assert_eq!(result.series[1].succeeded, 10);
     // Each of them was cancelled on the wire; the server may still be reading the last ones.
     for _ in 0..200 {
@@ -385,14 +394,18 @@ fn bodies_headers_and_captures_go_through() {
     let mut post = template("/echo");
     post.method = Method::POST;
     let mut get = template("/headers");
-    get.headers.insert("accept", HeaderValue::from_static("text/x"));
+    get.headers
+        .insert("accept", HeaderValue::from_static("text/x"));
     get.capture = ["/accept", "/agent", "/authorization", "/path", "/authority"]
         .map(String::from)
         .to_vec();
     let heard = Arc::new(Mutex::new(Vec::new()));
     let shared = Arc::clone(&heard);
     let source: SourceFactory = Arc::new(move |_| {
-        Ok(Box::new(Posts(vec![post.clone(), get.clone()], Arc::clone(&shared))) as Box<dyn Source>)
+        Ok(
+            Box::new(Posts(vec![post.clone(), get.clone()], Arc::clone(&shared)))
+                as Box<dyn Source>,
+        )
     });
     let server = Server::start(Options::default());
     let mut target = server.target();
@@ -460,7 +473,10 @@ fn http1_closed_sockets_are_redialled() {
         ..plan(3, 1)
     };
     let (result, _) = run_with(options, 1, &plan, &repeat(vec![template("/stall")]));
-    assert_eq!(errors(&result), [("connection/request deadline exceeded", 3)]);
+    assert_eq!(
+        errors(&result),
+        [("connection/request deadline exceeded", 3)]
+    );
 }
 
 #[test]
@@ -478,8 +494,15 @@ fn a_dead_server_neither_hangs_nor_spins() {
     assert_eq!(result.ended, Ended::Completed);
     let keys = errors(&result);
     let total: u64 = keys.iter().map(|(_, count)| count).sum();
-    assert!(keys.iter().all(|(key, _)| key.starts_with("connection/")), "{keys:?}");
-    assert!(keys.iter().any(|(key, _)| *key == "connection/connection refused"), "{keys:?}");
+    assert!(
+        keys.iter().all(|(key, _)| key.starts_with("connection/")),
+        "{keys:?}"
+    );
+    assert!(
+        keys.iter()
+            .any(|(key, _)| *key == "connection/connection refused"),
+        "{keys:?}"
+    );
     // 4 clients, dials after 0, 50, 150, 350, 750 ms: a handful each, not thousands.
     assert!(total <= 4 * 8, "{keys:?}");
 }
@@ -492,7 +515,10 @@ fn connect_errors_say_where_and_what_next() {
     };
     let error = Engine::connect(closed.clone(), config(1, Protocol::Http2)).unwrap_err();
     assert_eq!(error.stage, Stage::Dial);
-    assert!(error.to_string().contains(&closed.port.to_string()), "{error}");
+    assert!(
+        error.to_string().contains(&closed.port.to_string()),
+        "{error}"
+    );
 
     let mut unknown = closed;
     unknown.addresses.clear();
@@ -606,7 +632,8 @@ fn sources_that_cannot_start_are_said_at_once() {
     let (result, _) = run_with(Options::default(), 2, &plan(10, 2), &source);
     assert!(matches!(&result.ended, Ended::Failed(error) if error.code == "invalid-config"));
     let mut bad = template("/a");
-    bad.headers.insert("host", HeaderValue::from_static("elsewhere"));
+    bad.headers
+        .insert("host", HeaderValue::from_static("elsewhere"));
     let (result, _) = run_with(Options::default(), 2, &plan(10, 2), &repeat(vec![bad]));
     assert!(matches!(&result.ended, Ended::Failed(error) if error.message.contains("host")));
     let (result, _) = run_with(

@@ -230,7 +230,11 @@ async fn answer(
                 "authorization": get("authorization"), "path": head.uri.path(),
                 "authority": head.uri.authority().unwrap().as_str(),
             });
-            reply(&mut respond, status(200).body(()).unwrap(), text.to_string());
+            reply(
+                &mut respond,
+                status(200).body(()).unwrap(),
+                text.to_string(),
+            );
         }
         "/slow" => {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -272,7 +276,10 @@ async fn answer(
             killer.shutdown(std::net::Shutdown::Both).unwrap();
         }
         "/short" => {
-            let head = status(200).header("content-length", "100").body(()).unwrap();
+            let head = status(200)
+                .header("content-length", "100")
+                .body(())
+                .unwrap();
             reply(&mut respond, head, "too short".into());
         }
         "/enough" => {
@@ -305,7 +312,10 @@ async fn answer(
                     .send_data(format!("{added}{BOOKMARK}\n").into(), false)
                     .unwrap(),
                 "/watch-gone" => stream
-                    .send_data("{\"type\":\"ERROR\",\"object\":{\"code\":410}}\n".into(), false)
+                    .send_data(
+                        "{\"type\":\"ERROR\",\"object\":{\"code\":410}}\n".into(),
+                        false,
+                    )
                     .unwrap(),
                 "/watch-none" => return stream.send_data(added.into(), true).unwrap(),
                 _ => {}
