@@ -19,7 +19,8 @@ const WORLDS: [&str; 4] = [
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("cargo::rerun-if-changed=wit");
+    println!("cargo::rerun-if-changed=wit/worlds.wit");
+    println!("cargo::rerun-if-changed=wit/deps");
     println!("cargo::rerun-if-changed=build.rs");
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let mut resolve = Resolve::default();

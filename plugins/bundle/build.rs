@@ -68,7 +68,16 @@ fn bundle() -> Result<()> {
     write_if_changed(&out.join("bundled.rs"), bundled.as_bytes())?;
 
     let sdk = root.join("sdk");
-    let files = embed(&sdk, &["Cargo.toml", "build.rs", "src", "wit"])?;
+    let files = embed(
+        &sdk,
+        &[
+            "Cargo.toml",
+            "build.rs",
+            "src",
+            "wit/worlds.wit",
+            "wit/deps",
+        ],
+    )?;
     write_if_changed(&out.join("sdk_files.rs"), files.as_bytes())?;
     for world in ["generator", "exporter"] {
         let files = embed(&sdk.join("template").join(world), &["."])?;
