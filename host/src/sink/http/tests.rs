@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use ::http::Response;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use kperf_runtime::Sinks;
