@@ -13,8 +13,8 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::server::ConnectionState;
 
-/// How long the first half of a body may travel before its connection is reset.
-const RESET_AFTER: Duration = Duration::from_millis(5);
+/// How long the first half of a body may travel before the cut: what is still queued then is lost.
+const CUT_AFTER: Duration = Duration::from_millis(5);
 
 /// The body of an answer.
 pub(crate) enum Body {
@@ -28,6 +28,7 @@ pub(crate) enum Body {
         first: Bytes,
         total_bytes: u64,
         end: BrokenEnd,
+        timer: Option<Pin<Box<tokio::time::Sleep>>>,
     },
 }
 
@@ -49,10 +50,7 @@ pub(crate) enum BrokenEnd {
     /// The stream alone is cut.
     Truncate,
     /// The whole connection is reset.
-    Reset {
-        connection: Arc<ConnectionState>,
-        timer: Option<Pin<Box<tokio::time::Sleep>>>,
-    },
+    Reset(Arc<ConnectionState>),
 }
 
 /// Why a body stopped short.
@@ -92,6 +90,7 @@ impl Body {
                 first: Bytes::new(),
                 total_bytes: 1,
                 end,
+                timer: None,
             };
         };
         let bytes = match self {
@@ -107,6 +106,7 @@ impl Body {
             first: bytes.slice(..half),
             total_bytes,
             end,
+            timer: None,
         }
     }
 }
@@ -144,18 +144,21 @@ impl HttpBody for Body {
                     Poll::Ready(Some(Ok(Frame::data(chunk))))
                 }
             },
-            Self::Broken { first, end, .. } => {
+            Self::Broken {
+                first, end, timer, ..
+            } => {
                 if !first.is_empty() {
                     return Poll::Ready(Some(Ok(Frame::data(std::mem::take(first)))));
                 }
+                let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(CUT_AFTER)));
+                if timer.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
                 match end {
                     BrokenEnd::Truncate => Poll::Ready(Some(Err(CutShort))),
-                    BrokenEnd::Reset { connection, timer } => {
-                        let timer =
-                            timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(RESET_AFTER)));
-                        if timer.as_mut().poll(cx).is_ready() {
-                            connection.reset();
-                        }
+                    BrokenEnd::Reset(connection) => {
+                        connection.reset();
+                        // The connection is dropped, and this with it.
                         Poll::Pending
                     }
                 }

@@ -117,10 +117,7 @@ pub(crate) async fn handle(
     );
     let mut response = respond(answer);
     let end = match verdict.and_then(|v| v.fault) {
-        Some(Fault::Reset { mid_body: true }) => BrokenEnd::Reset {
-            connection: Arc::clone(connection),
-            timer: None,
-        },
+        Some(Fault::Reset { mid_body: true }) => BrokenEnd::Reset(Arc::clone(connection)),
         Some(Fault::Truncate) => BrokenEnd::Truncate,
         _ => return response,
     };

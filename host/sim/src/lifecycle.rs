@@ -241,7 +241,8 @@ impl Worker {
             if left || finalizers {
                 // Writing the wait down makes the change that brings this step back.
                 let waits = value["status"]["waits"].as_u64().unwrap_or(0) + 1;
-                value["status"]["waits"] = json!(waits);
+                crate::defaults::object(&mut value, "status")
+                    .insert("waits".to_owned(), json!(waits));
                 return Ok(Change::Replace(value));
             }
             value["spec"]["finalizers"] = json!([]);

@@ -373,7 +373,7 @@ fn single(wire: &Wire<'_>, kind: &Kind, depth: usize) -> Result<Option<Value>, D
         )),
         (Int, Wire::Number(n)) => (*n != 0).then(|| json!(n.cast_signed())),
         (IntPtr, Wire::Number(n)) => Some(json!(n.cast_signed())),
-        (Bool, Wire::Number(n)) => (*n != 0).then(|| json!(true)),
+        (Bool, Wire::Number(n)) => (*n != 0).then_some(Value::Bool(true)),
         (BoolPtr, Wire::Number(n)) => Some(json!(*n != 0)),
         (Quantity, Wire::Bytes(bytes)) => {
             message(bytes, &[(1, "string", Text, false)], depth + 1)?.remove("string")

@@ -189,7 +189,8 @@ fn is_item(item: &Value, step: &str) -> bool {
             .is_some_and(|keys| keys.iter().all(|(k, v)| item.get(k) == Some(v)))
     } else {
         step.strip_prefix("v:")
-            .is_some_and(|v| item.to_string() == v)
+            .and_then(|v| serde_json::from_str::<Value>(v).ok())
+            .is_some_and(|v| v == *item)
     }
 }
 

@@ -30,6 +30,7 @@ pub(super) fn run(call: &Call<'_>, body: &Bytes) -> Result<Answer, Status> {
 /// Stores a new object (also for an apply that found none).
 pub(super) fn create(call: &Call<'_>, mut value: Value) -> Result<Answer, Status> {
     let resource = &call.resource;
+    super::validate::shape(resource, &value)?;
     if value["metadata"]["resourceVersion"]
         .as_str()
         .is_some_and(|rv| !rv.is_empty())
@@ -95,12 +96,13 @@ fn prepare(resource: &Resource, value: &mut Value) {
         metadata.insert("generation".to_owned(), json!(1));
     }
     // Nodes register themselves with their status.
-    if resource.has_subresource("status") && !resource.is("", "nodes") {
-        if let Value::Object(map) = value {
-            map.remove("status");
-            if !resource.custom {
-                map.insert("status".to_owned(), json!({}));
-            }
+    if resource.has_subresource("status")
+        && !resource.is("", "nodes")
+        && let Value::Object(map) = value
+    {
+        map.remove("status");
+        if !resource.custom {
+            map.insert("status".to_owned(), json!({}));
         }
     }
     defaults::apply(resource, value);

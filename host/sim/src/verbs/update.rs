@@ -96,6 +96,7 @@ pub(super) fn change(
 fn settle(call: &Call<'_>, current: &Object, mut next: Value) -> Result<Value, Status> {
     let resource = &call.resource;
     let old = &current.value;
+    super::validate::shape(resource, &next)?;
     let rv = next["metadata"]["resourceVersion"]
         .as_str()
         .unwrap_or_default();
@@ -133,7 +134,12 @@ fn settle(call: &Call<'_>, current: &Object, mut next: Value) -> Result<Value, S
     let status_only = call.subresource == "status";
     if status_only {
         let mut taken = old.clone();
-        taken["status"] = next["status"].take();
+        if let (Value::Object(taken), Value::Object(next)) = (&mut taken, &mut next) {
+            match next.remove("status") {
+                Some(status) => taken.insert("status".to_owned(), status),
+                None => taken.remove("status"),
+            };
+        }
         let mut metadata = next["metadata"].take();
         if let (Value::Object(metadata), Some(owners)) =
             (&mut metadata, old["metadata"].get("ownerReferences"))
@@ -142,13 +148,13 @@ fn settle(call: &Call<'_>, current: &Object, mut next: Value) -> Result<Value, S
         }
         taken["metadata"] = metadata;
         next = taken;
-    } else if resource.has_subresource("status") {
-        if let Value::Object(map) = &mut next {
-            match old.get("status") {
-                Some(status) => map.insert("status".to_owned(), status.clone()),
-                None => map.remove("status"),
-            };
-        }
+    } else if resource.has_subresource("status")
+        && let Value::Object(map) = &mut next
+    {
+        match old.get("status") {
+            Some(status) => map.insert("status".to_owned(), status.clone()),
+            None => map.remove("status"),
+        };
     }
     let metadata = defaults::object(&mut next, "metadata");
     for owned in [

@@ -10,6 +10,29 @@ use crate::{
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 
+/// Checks that an object is one, and so are its metadata, spec and status when they are there: what comes
+/// later writes into them.
+pub(crate) fn shape(resource: &Resource, value: &Value) -> Result<(), Status> {
+    let wrong = |field: &str| {
+        Status::bad_request(format!(
+            "{0} in version {1:?} cannot be handled as a {0}: json: cannot unmarshal into Go struct field {0}.{field}",
+            resource.kind, resource.version
+        ))
+    };
+    if !value.is_object() {
+        return Err(wrong(""));
+    }
+    for field in ["metadata", "spec", "status"] {
+        if value
+            .get(field)
+            .is_some_and(|part| !part.is_object() && !part.is_null())
+        {
+            return Err(wrong(field));
+        }
+    }
+    Ok(())
+}
+
 /// Checks an object that is to be stored.
 pub(crate) fn object(resource: &Resource, value: &Value) -> Result<(), Status> {
     let mut errors = Vec::new();

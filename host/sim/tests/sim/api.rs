@@ -368,7 +368,7 @@ async fn what_we_cannot_do_is_refused_as_a_server_refuses_it() {
     );
     let odd = json!({"metadata": {"name": "x", "labels": 5, "annotations": []}, "spec": []});
     assert_eq!(client.post(pods, &odd).await.code, 400);
-    let odd = json!({"metadata": {"name": "x"}, "spec": {"containers": {"a": 1}}, "status": 7});
+    let odd = json!({"metadata": {"name": "x"}, "spec": {"containers": {"a": 1}}});
     assert_eq!(client.post(pods, &odd).await.code, 422);
     let odd = client
         .patch(
@@ -378,6 +378,46 @@ async fn what_we_cannot_do_is_refused_as_a_server_refuses_it() {
         )
         .await;
     assert!(odd.code.is_client_error(), "{}", odd.code);
+    // Shapes that would be written into later; the connection must live through all of them.
+    let pod = format!("{pods}/pod-0");
+    for patch in [
+        r#"{"spec":[]}"#,
+        r#"{"spec":"x"}"#,
+        r#"{"metadata":"x"}"#,
+        r#"{"metadata":{"finalizers":7,"labels":[]}}"#,
+        r#"{"spec":{"containers":[1,null]}}"#,
+    ] {
+        let answer = client
+            .patch(&pod, "application/merge-patch+json", patch)
+            .await;
+        assert!(answer.code.is_client_error(), "{patch}: {}", answer.code);
+    }
+    let whole = r#"[{"op":"replace","path":"","value":5}]"#;
+    let answer = client
+        .patch(&pod, "application/json-patch+json", whole)
+        .await;
+    assert_eq!(answer.code, 400);
+    for path in [
+        "/api/v1/namespaces/ns-0",
+        "/api/v1/nodes/node-0",
+        "/api/v1/namespaces/ns-0/pods/pod-0",
+    ] {
+        let status = format!("{path}/status");
+        let answer = client
+            .patch(&status, "application/merge-patch+json", r#"{"status":"x"}"#)
+            .await;
+        assert_eq!(answer.code, 400, "{path}");
+        let answer = client
+            .patch(
+                &status,
+                "application/merge-patch+json",
+                r#"{"status":null}"#,
+            )
+            .await;
+        assert_eq!(answer.code, 200, "{path}");
+    }
+    assert_eq!(client.delete(&pod).await.code, 200);
+    assert_eq!(client.delete("/api/v1/namespaces/ns-0").await.code, 200);
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::{net::TcpStream, task::JoinHandle};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
+pub(crate) enum Protocol {
     Http1,
     Http2,
 }
@@ -23,27 +23,27 @@ enum Sender {
     Http2(hyper::client::conn::http2::SendRequest<Full<Bytes>>),
 }
 
-pub struct Client {
+pub(crate) struct Client {
     sender: Sender,
     authority: String,
-    pub authorization: Option<String>,
+    pub(crate) authorization: Option<String>,
     /// Ends with the connection.
-    pub connection: JoinHandle<Result<(), hyper::Error>>,
+    pub(crate) connection: JoinHandle<Result<(), hyper::Error>>,
 }
 
-pub struct Answer {
-    pub code: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) code: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {:?}", self.body))
     }
 }
 
-pub fn small() -> SimConfig {
+pub(crate) fn small() -> SimConfig {
     SimConfig {
         seed_objects: "nodes=2,namespaces=2,pods=5,configmaps=3"
             .parse::<Seed>()
@@ -52,16 +52,16 @@ pub fn small() -> SimConfig {
     }
 }
 
-pub fn start(config: SimConfig) -> Sim {
+pub(crate) fn start(config: SimConfig) -> Sim {
     Sim::start(config).unwrap()
 }
 
 impl Client {
-    pub async fn new(sim: &Sim) -> Self {
+    pub(crate) async fn new(sim: &Sim) -> Self {
         Self::connect(sim, Protocol::Http2, false).await
     }
 
-    pub async fn connect(sim: &Sim, protocol: Protocol, certificate: bool) -> Self {
+    pub(crate) async fn connect(sim: &Sim, protocol: Protocol, certificate: bool) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = rustls::RootCertStore::empty();
         roots
@@ -112,7 +112,7 @@ impl Client {
         }
     }
 
-    pub async fn open(
+    pub(crate) async fn open(
         &mut self,
         method: Method,
         path: &str,
@@ -146,7 +146,7 @@ impl Client {
         }
     }
 
-    pub async fn send(
+    pub(crate) async fn send(
         &mut self,
         method: Method,
         path: &str,
@@ -162,23 +162,23 @@ impl Client {
         })
     }
 
-    pub async fn get(&mut self, path: &str) -> Answer {
+    pub(crate) async fn get(&mut self, path: &str) -> Answer {
         self.send(Method::GET, path, &[], "").await.unwrap()
     }
 
-    pub async fn post(&mut self, path: &str, body: &Value) -> Answer {
+    pub(crate) async fn post(&mut self, path: &str, body: &Value) -> Answer {
         self.send(Method::POST, path, &[], body.to_string())
             .await
             .unwrap()
     }
 
-    pub async fn put(&mut self, path: &str, body: &Value) -> Answer {
+    pub(crate) async fn put(&mut self, path: &str, body: &Value) -> Answer {
         self.send(Method::PUT, path, &[], body.to_string())
             .await
             .unwrap()
     }
 
-    pub async fn patch(&mut self, path: &str, kind: &str, body: &str) -> Answer {
+    pub(crate) async fn patch(&mut self, path: &str, kind: &str, body: &str) -> Answer {
         self.send(
             Method::PATCH,
             path,
@@ -189,12 +189,12 @@ impl Client {
         .unwrap()
     }
 
-    pub async fn delete(&mut self, path: &str) -> Answer {
+    pub(crate) async fn delete(&mut self, path: &str) -> Answer {
         self.send(Method::DELETE, path, &[], "").await.unwrap()
     }
 
     /// Opens a watch and reads it event by event.
-    pub async fn watch(&mut self, path: &str) -> Events {
+    pub(crate) async fn watch(&mut self, path: &str) -> Events {
         let response = self.open(Method::GET, path, &[], "").await.unwrap();
         assert_eq!(response.status(), 200);
         Events {
@@ -204,14 +204,14 @@ impl Client {
     }
 }
 
-pub struct Events {
+pub(crate) struct Events {
     body: Incoming,
     rest: Vec<u8>,
 }
 
 impl Events {
     /// The next event as (type, object); `None` at the end of the watch.
-    pub async fn next(&mut self) -> Option<(String, Value)> {
+    pub(crate) async fn next(&mut self) -> Option<(String, Value)> {
         loop {
             if let Some(end) = self.rest.iter().position(|b| *b == b'\n') {
                 let line: Vec<u8> = self.rest.drain(..=end).collect();
