@@ -1,4 +1,5 @@
-//! What controllers and kubelets would do: pods get a node, start, and go; namespaces empty themselves.
+//! What controllers and kubelets would do: pods get a node, start, and go; namespaces empty themselves;
+//! what depended on a deleted owner is collected.
 //!
 //! One task follows the store's changes and keeps a queue of due steps. Each step reads the object again
 //! and does nothing when it has moved on, so it never fights with a client.
@@ -22,7 +23,7 @@ use crate::{
     config::Lifecycle,
     registry::Resource,
     seed,
-    store::{Change, Changed, EventKind, Object, Outcome, Query, Store, now_rfc3339},
+    store::{Change, Changed, Dependent, EventKind, Object, Outcome, Query, Store, now_rfc3339},
     verbs::remove_now,
 };
 
@@ -75,6 +76,9 @@ pub(crate) async fn run(
             }
             change = changes.recv() => {
                 let Some(change) = change else { return };
+                for dependent in &change.dependents {
+                    worker.collect(dependent, change.object.uid());
+                }
                 if let Some(step) = follow_up(&change, &delays) {
                     due.push(Reverse(step));
                 }
@@ -89,6 +93,7 @@ fn follow_up(change: &Changed, delays: &Lifecycle) -> Option<Due> {
     let value = &object.value;
     let leaving = !value["metadata"]["deletionTimestamp"].is_null();
     let (step, delay) = match (change.resource.plural.as_str(), change.kind) {
+        _ if !change.resource.group.is_empty() => return None,
         (_, EventKind::Deleted) => return None,
         ("namespaces", _) if leaving => (Step::EmptyNamespace, delays.terminate),
         ("pods", _) if leaving => (Step::Terminate, delays.terminate),
@@ -144,6 +149,38 @@ impl Worker {
                     .filter(|_| wanted)
                     .map_or(Change::Keep, Change::Replace),
             )
+        });
+        match result {
+            Ok(_) => {}
+            Err(never) => match never {},
+        }
+    }
+
+    /// Deletes what depended on an owner that is gone; what has other owners only loses this one.
+    fn collect(&self, dependent: &Dependent, owner_uid: &str) {
+        let Dependent {
+            resource,
+            namespace,
+            name,
+        } = dependent;
+        let Some(object) = resource.collection.get(namespace, name) else {
+            return;
+        };
+        let is_owner = |owner: &Value| owner["uid"] == owner_uid;
+        let owners = object.value["metadata"]["ownerReferences"].as_array();
+        if !owners.is_some_and(|owners| owners.iter().any(is_owner)) {
+            return;
+        }
+        if owners.is_some_and(|owners| owners.iter().all(is_owner)) {
+            remove_now(&self.store, resource, namespace, name, object.uid());
+            return;
+        }
+        let result = self.store.update(resource, namespace, name, |current| {
+            let mut value = current.value.clone();
+            if let Some(owners) = value["metadata"]["ownerReferences"].as_array_mut() {
+                owners.retain(|owner| !is_owner(owner));
+            }
+            Ok::<_, std::convert::Infallible>(Change::Replace(value))
         });
         match result {
             Ok(_) => {}

@@ -8,6 +8,7 @@ mod cached_list;
 mod collection;
 mod continue_token;
 mod object;
+mod owners;
 
 use std::sync::{
     Arc,
@@ -21,6 +22,9 @@ pub(crate) use collection::{Change, Collection, Event, EventKind, Outcome, Page,
 pub(crate) use continue_token::ContinueToken;
 pub(crate) use object::{Object, new_uid, now_rfc3339};
 
+pub(crate) use owners::Dependent;
+
+use self::owners::Owners;
 use crate::registry::{Registry, Resource};
 
 /// A change of an object that background work may have to follow up.
@@ -29,6 +33,8 @@ pub(crate) struct Changed {
     pub(crate) resource: Arc<Resource>,
     pub(crate) object: Arc<Object>,
     pub(crate) kind: EventKind,
+    /// What a deleted object leaves behind.
+    pub(crate) dependents: Vec<Dependent>,
 }
 
 /// Everything the server remembers.
@@ -38,7 +44,8 @@ pub(crate) struct Store {
     registry: RwLock<Arc<Registry>>,
     /// Events a collection keeps for watches and continued lists.
     history_events: usize,
-    /// Who follows up on changes: pods, namespaces, definitions.
+    owners: Mutex<Owners>,
+    /// Who follows up on changes: of pods, of namespaces, and of owners that are gone.
     follower: Mutex<Option<mpsc::UnboundedSender<Changed>>>,
 }
 
@@ -48,6 +55,7 @@ impl Store {
             revision: AtomicU64::new(1),
             registry: RwLock::new(Arc::new(Registry::builtin())),
             history_events,
+            owners: Mutex::default(),
             follower: Mutex::new(None),
         }
     }
@@ -135,18 +143,45 @@ impl Store {
         }
     }
 
+    /// Lets the dependents of an object outlive it.
+    pub(crate) fn orphan(&self, uid: &str) {
+        let _ = self.owners.lock().take(uid);
+    }
+
     fn tell(&self, resource: &Arc<Resource>, object: &Arc<Object>, kind: EventKind) {
-        let followed = match resource.group.as_str() {
-            "" => matches!(resource.plural.as_str(), "pods" | "namespaces"),
-            "apiextensions.k8s.io" => true,
-            _ => false,
+        if resource.is("apiextensions.k8s.io", "customresourcedefinitions") {
+            let spec = &object.value["spec"];
+            let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+            self.change_registry(|registry| match kind {
+                EventKind::Deleted => {
+                    registry.without_custom(&text(&spec["group"]), &text(&spec["names"]["plural"]))
+                }
+                EventKind::Added | EventKind::Modified => registry.with_custom(&object.value),
+            });
+        }
+        let dependents = {
+            let mut owners = self.owners.lock();
+            match kind {
+                EventKind::Added | EventKind::Modified => {
+                    owners.add(resource, object);
+                    Vec::new()
+                }
+                EventKind::Deleted => {
+                    owners.remove(resource, object);
+                    owners.take(object.uid())
+                }
+            }
         };
-        if followed && let Some(follower) = self.follower.lock().as_ref() {
+        let followed = resource.is("", "pods") || resource.is("", "namespaces");
+        if (followed || !dependents.is_empty())
+            && let Some(follower) = self.follower.lock().as_ref()
+        {
             // Fails only while the server stops.
             let _ = follower.send(Changed {
                 resource: Arc::clone(resource),
                 object: Arc::clone(object),
                 kind,
+                dependents,
             });
         }
     }

@@ -70,11 +70,6 @@ pub(super) fn create(call: &Call<'_>, mut value: Value) -> Result<Answer, Status
         .store
         .create(resource, namespace, &name, value)
         .map_err(|_| Status::already_exists(resource, &name))?;
-    if resource.is("apiextensions.k8s.io", "customresourcedefinitions") {
-        call.shared
-            .store
-            .change_registry(|registry| registry.with_custom(&object.value));
-    }
     Ok(super::answer_object(StatusCode::CREATED, call, &object))
 }
 

@@ -18,7 +18,7 @@ pub(super) struct Options {
     grace_period_seconds: Option<i64>,
     uid: Option<String>,
     resource_version: Option<String>,
-    foreground: bool,
+    orphan: bool,
 }
 
 impl Options {
@@ -28,7 +28,7 @@ impl Options {
             grace_period_seconds: value["gracePeriodSeconds"].as_i64(),
             uid: text(&value["preconditions"]["uid"]),
             resource_version: text(&value["preconditions"]["resourceVersion"]),
-            foreground: value["propagationPolicy"] == "Foreground",
+            orphan: value["propagationPolicy"] == "Orphan",
         }
     }
 
@@ -57,7 +57,7 @@ impl Options {
                 )],
             ));
         }
-        options.foreground = policy == "Foreground";
+        options.orphan = policy == "Orphan";
         let dry_run = call.params.dry_run
             || value["dryRun"]
                 .as_array()
@@ -104,20 +104,12 @@ pub(super) fn delete(
         .store
         .update(resource, namespace, name, |current| {
             check_preconditions(call, name, current, options)?;
+            if options.orphan {
+                call.shared.store.orphan(current.uid());
+            }
             Ok(decide(call, current, options))
         })?;
-    let outcome = outcome.ok_or_else(|| Status::not_found(resource, name))?;
-    if resource.is("apiextensions.k8s.io", "customresourcedefinitions")
-        && let Outcome::Removed(definition) = &outcome
-    {
-        let spec = &definition.value["spec"];
-        let group = spec["group"].as_str().unwrap_or_default();
-        let plural = spec["names"]["plural"].as_str().unwrap_or_default();
-        call.shared
-            .store
-            .change_registry(|registry| registry.without_custom(group, plural));
-    }
-    Ok(outcome)
+    outcome.ok_or_else(|| Status::not_found(resource, name))
 }
 
 fn check_preconditions(
@@ -200,7 +192,6 @@ fn decide(call: &Call<'_>, current: &Object, options: &Options) -> Change {
         + std::time::Duration::from_secs(u64::try_from(grace).unwrap_or(0).min(1 << 30));
     value["metadata"]["deletionTimestamp"] = json!(at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
     value["metadata"]["deletionGracePeriodSeconds"] = json!(grace);
-    let _ = options.foreground;
     Change::Replace(value)
 }
 

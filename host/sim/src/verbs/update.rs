@@ -11,7 +11,7 @@ use crate::{
     handle::Call,
     registry::Resource,
     status::{FieldError, Status},
-    store::{Change, Object, Outcome},
+    store::{Change, Object},
 };
 
 pub(super) fn run(call: &Call<'_>, body: &Bytes) -> Result<Answer, Status> {
@@ -79,11 +79,6 @@ pub(super) fn change(
             value,
             outcome.object().revision,
         )));
-    }
-    if resource.is("apiextensions.k8s.io", "customresourcedefinitions")
-        && let Outcome::Replaced(definition) = &outcome
-    {
-        store.change_registry(|registry| registry.with_custom(&definition.value));
     }
     Ok(Some(super::answer_object(
         StatusCode::OK,

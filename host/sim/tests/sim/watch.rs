@@ -209,3 +209,61 @@ async fn finalizers_hold_an_object() {
         .await;
     assert_eq!(client.get(&one).await.code, 404);
 }
+
+#[tokio::test]
+async fn dependents_go_with_their_last_owner_unless_orphaned() {
+    let sim = start(small());
+    let mut client = Client::new(&sim).await;
+    let all = "/api/v1/namespaces/default/configmaps";
+    let mut uids = Vec::new();
+    for name in ["owner-0", "owner-1", "owner-2"] {
+        let owner = client
+            .post(all, &json!({"metadata": {"name": name}}))
+            .await
+            .json();
+        uids.push(owner["metadata"]["uid"].clone());
+    }
+    let reference = |i: usize| json!({"apiVersion": "v1", "kind": "ConfigMap", "name": format!("owner-{i}"), "uid": uids[i]});
+    for (name, owners) in [
+        ("alone", json!([reference(0)])),
+        ("shared", json!([reference(0), reference(1)])),
+        ("orphan", json!([reference(2)])),
+    ] {
+        client
+            .post(
+                all,
+                &json!({"metadata": {"name": name, "ownerReferences": owners}}),
+            )
+            .await;
+    }
+    let rv = client.get(all).await.json()["metadata"]["resourceVersion"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let mut events = client
+        .watch(&format!("{all}?watch=1&resourceVersion={rv}"))
+        .await;
+    let mut writer = Client::new(&sim).await;
+    writer
+        .delete(&format!("{all}/owner-2?propagationPolicy=Orphan"))
+        .await;
+    writer.delete(&format!("{all}/owner-0")).await;
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        let (kind, object) = events.next().await.unwrap();
+        seen.push(format!(
+            "{kind} {}",
+            object["metadata"]["name"].as_str().unwrap()
+        ));
+    }
+    assert_eq!(
+        seen,
+        [
+            "DELETED owner-2",
+            "DELETED owner-0",
+            "DELETED alone",
+            "MODIFIED shared"
+        ]
+    );
+    assert_eq!(writer.get(&format!("{all}/orphan")).await.code, 200);
+}
