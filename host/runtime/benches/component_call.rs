@@ -6,7 +6,11 @@
 //! call alone, and how `next/N` flattens from 64 on shows that larger batches gain nothing.
 //!
 //! `load` is start-up: `cached` reads compiled code, `compiled` makes it.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark, not a product")]
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a benchmark, not a product"
+)]
 
 use std::{hint::black_box, io::Write, sync::Arc};
 
@@ -72,7 +76,9 @@ fn load(c: &mut Criterion) {
     cached.load("x", &bytes).unwrap();
     group.bench_function("cached", |b| b.iter(|| cached.load("x", &bytes).unwrap()));
     let compiled = runtime(None);
-    group.bench_function("compiled", |b| b.iter(|| compiled.load("x", &bytes).unwrap()));
+    group.bench_function("compiled", |b| {
+        b.iter(|| compiled.load("x", &bytes).unwrap())
+    });
     let plugin = cached.load("x", &bytes).unwrap();
     group.bench_function("open", |b| {
         b.iter(|| {

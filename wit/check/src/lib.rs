@@ -74,7 +74,13 @@ enum Step {
 }
 
 fn step(old: &Version, new: &Version) -> Step {
-    let track = |v: &Version| if v.major == 0 { (0, v.minor) } else { (v.major, 0) };
+    let track = |v: &Version| {
+        if v.major == 0 {
+            (0, v.minor)
+        } else {
+            (v.major, 0)
+        }
+    };
     if (new.major, new.minor, new.patch) < (old.major, old.minor, old.patch) {
         Step::Back
     } else if track(old) != track(new) {
@@ -161,7 +167,8 @@ fn difference(before: &Item, after: &Item) -> Option<String> {
             if before == after {
                 return None;
             }
-            let list = |set: BTreeSet<&String>| set.into_iter().cloned().collect::<Vec<_>>().join(", ");
+            let list =
+                |set: BTreeSet<&String>| set.into_iter().cloned().collect::<Vec<_>>().join(", ");
             let lost = list(before.difference(after).collect());
             let won = list(after.difference(before).collect());
             Some(match (lost.as_str(), won.as_str()) {
@@ -190,9 +197,7 @@ fn breaking_addition(
     let is_exported = present
         .exported_by_plugins
         .contains(&format!("{package}/{interface}"));
-    let is_new_interface = !old
-        .items
-        .contains_key(interface);
+    let is_new_interface = !old.items.contains_key(interface);
     (is_exported && !is_new_interface)
         .then_some("was added to an interface that plugins export (make it a new interface)")
 }

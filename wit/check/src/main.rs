@@ -7,7 +7,10 @@
 use std::{env, fs, path::PathBuf, process::ExitCode};
 
 fn main() -> ExitCode {
-    let arguments = env::args_os().skip(1).map(PathBuf::from).collect::<Vec<_>>();
+    let arguments = env::args_os()
+        .skip(1)
+        .map(PathBuf::from)
+        .collect::<Vec<_>>();
     let [released, present] = arguments.as_slice() else {
         eprintln!("usage: kperf-wit-check RELEASED PRESENT");
         return ExitCode::from(2);

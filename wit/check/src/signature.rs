@@ -229,7 +229,11 @@ fn signature(resolve: &Resolve, function: &Function) -> String {
         .as_ref()
         .map(|ty| format!(" -> {}", reference(resolve, ty)))
         .unwrap_or_default();
-    let kind = if function.kind.is_async() { "async " } else { "" };
+    let kind = if function.kind.is_async() {
+        "async "
+    } else {
+        ""
+    };
     format!("{kind}func({params}){result}")
 }
 
@@ -243,7 +247,10 @@ fn reference(resolve: &Resolve, ty: &Type) -> String {
     };
     // A `use` is the type it names.
     if let TypeDefKind::Type(Type::Id(original)) = found.kind
-        && resolve.types.get(original).is_some_and(|t| t.name.is_some())
+        && resolve
+            .types
+            .get(original)
+            .is_some_and(|t| t.name.is_some())
     {
         return reference(resolve, &Type::Id(original));
     }
@@ -278,7 +285,11 @@ fn definition(resolve: &Resolve, id: TypeId) -> String {
         TypeDefKind::Handle(Handle::Borrow(id)) => format!("borrow<{}>", named(&Type::Id(*id))),
         TypeDefKind::Option(ty) => format!("option<{}>", named(ty)),
         TypeDefKind::Result(result) => {
-            format!("result<{}, {}>", optional(&result.ok), optional(&result.err))
+            format!(
+                "result<{}, {}>",
+                optional(&result.ok),
+                optional(&result.err)
+            )
         }
         TypeDefKind::List(ty) => format!("list<{}>", named(ty)),
         TypeDefKind::FixedLengthList(ty, len) => format!("list<{}, {len}>", named(ty)),
@@ -290,11 +301,7 @@ fn definition(resolve: &Resolve, id: TypeId) -> String {
     }
 }
 
-fn braces<T>(
-    word: &str,
-    parts: impl Iterator<Item = T>,
-    text: impl Fn(T) -> String,
-) -> String {
+fn braces<T>(word: &str, parts: impl Iterator<Item = T>, text: impl Fn(T) -> String) -> String {
     format!(
         "{word} {{ {} }}",
         parts.map(text).collect::<Vec<_>>().join(", ")

@@ -69,10 +69,7 @@ fn after(changes: &[(&str, &str)]) -> Vec<String> {
         .collect()
 }
 
-const ADDITION: (&str, &str) = (
-    "emit: func(",
-    "enabled: func() -> bool;\n  emit: func(",
-);
+const ADDITION: (&str, &str) = ("emit: func(", "enabled: func() -> bool;\n  emit: func(");
 
 #[test]
 fn nothing_changed_nothing_found() {
@@ -87,26 +84,61 @@ fn nothing_changed_nothing_found() {
 fn an_addition_needs_a_patch_step_and_no_more() {
     let found = after(&[ADDITION]);
     assert_eq!(found.len(), 1, "{found:?}");
-    assert!(found[0].contains("t:core log/enabled: was added"), "{found:?}");
+    assert!(
+        found[0].contains("t:core log/enabled: was added"),
+        "{found:?}"
+    );
     assert!(found[0].contains("patch version"), "{found:?}");
-    assert!(after(&[ADDITION, ("core@0.1.0", "core@0.1.1"), ("@0.1.0;\n  export", "@0.1.1;\n  export"), ("work@0.1.0", "work@0.1.1")]).is_empty());
-    let interface = ("/// Provided", "interface more { f: func(); }\n/// Provided");
+    assert!(
+        after(&[
+            ADDITION,
+            ("core@0.1.0", "core@0.1.1"),
+            ("@0.1.0;\n  export", "@0.1.1;\n  export"),
+            ("work@0.1.0", "work@0.1.1")
+        ])
+        .is_empty()
+    );
+    let interface = (
+        "/// Provided",
+        "interface more { f: func(); }\n/// Provided",
+    );
     assert_eq!(after(&[interface]).len(), 2);
 }
 
 #[test]
 fn what_a_compiled_plugin_notices_is_named() {
     let cases = [
-        (("record label { key: string, ", "record label { key: string, more: u32, "), "words/label"),
-        (("key: string, value: string }", "value: string, key: string }"), "words/label"),
-        (("enum level { low, high }", "enum level { low, mid, high }"), "words/level"),
+        (
+            (
+                "record label { key: string, ",
+                "record label { key: string, more: u32, ",
+            ),
+            "words/label",
+        ),
+        (
+            (
+                "key: string, value: string }",
+                "value: string, key: string }",
+            ),
+            "words/label",
+        ),
+        (
+            ("enum level { low, high }", "enum level { low, mid, high }"),
+            "words/level",
+        ),
         (("line(u32)", "line(u64)"), "words/shape"),
         (("dot, ", "dot, box, "), "words/shape"),
         (("message: string, ", ""), "log/emit"),
-        (("list<label>, string>", "list<label>, label>"), "work/[method]source.next"),
+        (
+            ("list<label>, string>", "list<label>, label>"),
+            "work/[method]source.next",
+        ),
         (("run: func(", "start: func("), "work/run"),
         (("run: func(", "stop: func();\n  run: func("), "work/stop"),
-        (("next: func(", "skip: func();\n    next: func("), "work/[method]source.skip"),
+        (
+            ("next: func(", "skip: func();\n    next: func("),
+            "work/[method]source.skip",
+        ),
     ];
     for (change, item) in cases {
         // A patch step is not enough.
@@ -114,7 +146,9 @@ fn what_a_compiled_plugin_notices_is_named() {
             let found = after(&[&[change], versions].concat());
             let named = format!("t:core {item}: ");
             assert!(
-                found.iter().any(|f| f.starts_with(&named) && f.contains("step the minor version")),
+                found
+                    .iter()
+                    .any(|f| f.starts_with(&named) && f.contains("step the minor version")),
                 "{item}: {found:?}"
             );
         }
@@ -133,8 +167,16 @@ fn a_removed_interface_is_named_with_its_items() {
         ("  import t:core/log@0.1.0;\n", ""),
         ("interface log {", "interface journal {"),
     ]);
-    assert!(found.iter().any(|f| f.contains("t:core log: was removed")), "{found:?}");
-    assert!(found.iter().any(|f| f.contains("t:plugin world worker: lost")), "{found:?}");
+    assert!(
+        found.iter().any(|f| f.contains("t:core log: was removed")),
+        "{found:?}"
+    );
+    assert!(
+        found
+            .iter()
+            .any(|f| f.contains("t:plugin world worker: lost")),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -144,7 +186,10 @@ fn the_powers_of_a_world_do_not_grow() {
         "import t:core/log@0.1.0;\n  import extra: func();",
     )]);
     assert_eq!(found.len(), 1, "{found:?}");
-    assert!(found[0].contains("world worker: gained `import extra"), "{found:?}");
+    assert!(
+        found[0].contains("world worker: gained `import extra"),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -155,8 +200,15 @@ fn a_minor_step_allows_everything_in_its_package_and_reaches_its_users() {
         ("log@0.1.0", "log@0.2.0"),
         ("work@0.1.0", "work@0.2.0"),
     ]);
-    assert!(found.iter().all(|f| f.starts_with("t:plugin ")), "{found:?}");
-    assert_eq!(found.len(), 1, "the worlds name other interfaces now: {found:?}");
+    assert!(
+        found.iter().all(|f| f.starts_with("t:plugin ")),
+        "{found:?}"
+    );
+    assert_eq!(
+        found.len(),
+        1,
+        "the worlds name other interfaces now: {found:?}"
+    );
 }
 
 #[test]
@@ -166,7 +218,12 @@ fn versions_do_not_go_back() {
         ("log@0.1.0", "log@0.0.9"),
         ("work@0.1.0", "work@0.0.9"),
     ]);
-    assert!(found.iter().any(|f| f.contains("went back from 0.1.0 to 0.0.9")), "{found:?}");
+    assert!(
+        found
+            .iter()
+            .any(|f| f.contains("went back from 0.1.0 to 0.0.9")),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -189,5 +246,7 @@ fn the_program_says_so_when_nothing_is_released() {
     write(&directory.path().join("0.0.1"), WORLDS, DEPENDENCY);
     let gone = run(directory.path());
     assert_eq!(gone.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&gone.stdout).contains("t:core: was released as 0.1.0 and is gone"));
+    assert!(
+        String::from_utf8_lossy(&gone.stdout).contains("t:core: was released as 0.1.0 and is gone")
+    );
 }

@@ -184,6 +184,6 @@ fn size_is_bounded() {
         component_bytes: 10,
         ..Limits::default()
     };
-    let error = inspect_within("x", &with(&[], &[]), &limits).unwrap_err();
+    let error = inspect_within("x", &with(&[], &[IDENTITY]), &limits).unwrap_err();
     assert_eq!(error.code(), "too-large");
 }

@@ -18,7 +18,13 @@ pub(crate) fn bytes(kind: &str) -> Vec<u8> {
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/components/Cargo.toml");
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("components");
         let status = Command::new(env!("CARGO"))
-            .args(["build", "--release", "--locked", "--target", "wasm32-wasip2"])
+            .args([
+                "build",
+                "--release",
+                "--locked",
+                "--target",
+                "wasm32-wasip2",
+            ])
             .arg("--manifest-path")
             .arg(manifest)
             .arg("--target-dir")
@@ -53,7 +59,8 @@ pub(crate) fn load(kind: &str, limits: Limits) -> Arc<Plugin> {
 
 pub(crate) fn runtime(limits: Limits) -> Runtime {
     Runtime::new(RuntimeConfig {
-        cache_dir: None,
+        // Compiled once, not once a test.
+        cache_dir: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("code")),
         limits,
     })
     .unwrap()

@@ -151,7 +151,9 @@ async fn begin(
     let config = plugin
         .resolve_config(Some(json!({"misbehave": misbehave})))
         .unwrap();
-    let exporter = plugin.open_exporter(context, &config, Arc::new(sinks)).await;
+    let exporter = plugin
+        .open_exporter(context, &config, Arc::new(sinks))
+        .await;
     (exporter, kept)
 }
 
@@ -264,7 +266,10 @@ async fn endless_writing_ends_where_the_sink_says_so() {
 #[tokio::test]
 async fn chunks_bodies_and_outputs_are_bounded() {
     let cases = [
-        ("huge-chunk", "chunk of 1048577 bytes is above the limit of 1048576"),
+        (
+            "huge-chunk",
+            "chunk of 1048577 bytes is above the limit of 1048576",
+        ),
         ("huge-body", "above the limit of 33554432"),
         ("open-endlessly", "16 outputs are open"),
         ("write-after-finish", "the output is finished"),
@@ -279,7 +284,12 @@ async fn chunks_bodies_and_outputs_are_bounded() {
         ..limits()
     };
     let (error, _) = finish_fails(roomy, "flood").await;
-    assert_says(&error, Phase::Finish, "too-much-data", &["more than 34 MiB"]);
+    assert_says(
+        &error,
+        Phase::Finish,
+        "too-much-data",
+        &["more than 34 MiB"],
+    );
 }
 
 #[tokio::test]

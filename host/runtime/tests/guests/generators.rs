@@ -64,14 +64,22 @@ fn a_plain_source_gives_what_was_asked_for() {
     assert!(batch.arena.starts_with(b"/api/v1/namespaces/ns-"));
     assert_eq!(generator.next(0).unwrap(), Batch::default());
     // Whoever asks for more than a batch may hold gets a full one.
-    assert_eq!(generator.next(u32::MAX).unwrap().count, limits().batch_items);
+    assert_eq!(
+        generator.next(u32::MAX).unwrap().count,
+        limits().batch_items
+    );
 }
 
 #[test]
 fn the_seed_decides_every_choice() {
     let plugin = load("generator", limits());
     for misbehave in ["no", "random"] {
-        let batch = |seed| open_with(&plugin, misbehave, seed).unwrap().next(16).unwrap();
+        let batch = |seed| {
+            open_with(&plugin, misbehave, seed)
+                .unwrap()
+                .next(16)
+                .unwrap()
+        };
         assert_eq!(batch(1), batch(1), "{misbehave}");
         assert_ne!(batch(1), batch(4), "{misbehave}");
     }
@@ -169,16 +177,32 @@ fn lies_about_columns_and_arena_are_named() {
     assert_next_fails("arena-short", "malformed-batch", &["`arena` has", "use"]);
     assert_next_fails("arena-long", "malformed-batch", &["`arena` has", "use"]);
     assert_next_fails("column", "malformed-batch", &["`tag` has 1 elements for 8"]);
-    assert_next_fails("template", "malformed-batch", &["names template 7", "last one is 0"]);
+    assert_next_fails(
+        "template",
+        "malformed-batch",
+        &["names template 7", "last one is 0"],
+    );
     assert_next_fails("relative", "malformed-batch", &["path of request 0"]);
 }
 
 #[test]
 fn opening_is_checked_too() {
-    assert_open_fails("open-fails", "failure", &["the moon is not full", "[invalid-config]"]);
+    assert_open_fails(
+        "open-fails",
+        "failure",
+        &["the moon is not full", "[invalid-config]"],
+    );
     assert_open_fails("open-no-templates", "malformed-template", &["0 templates"]);
-    assert_open_fails("open-many-templates", "malformed-template", &["10001 templates"]);
-    assert_open_fails("open-bad-header", "malformed-template", &["`authorization`"]);
+    assert_open_fails(
+        "open-many-templates",
+        "malformed-template",
+        &["10001 templates"],
+    );
+    assert_open_fails(
+        "open-bad-header",
+        "malformed-template",
+        &["`authorization`"],
+    );
     let error = open_with(&load("generator", limits()), "open-bad-header", 1).unwrap_err();
     assert!(!format!("{error:?}").contains("s3cret"));
 }
@@ -199,7 +223,9 @@ fn a_log_without_end_is_cut_and_harmless() {
 /// Streams of a guest must not start a runtime inside the shard's own.
 #[test]
 fn guests_can_be_called_from_within_a_runtime() {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let mut generator = open("stderr");
         assert_eq!(generator.next(8).unwrap().count, 8);
@@ -253,7 +279,10 @@ fn arrival_times_are_checked_over_calls() {
 fn what_a_plugin_says_of_itself_is_safe_to_print() {
     let plugin = load("generator", limits());
     assert_eq!(plugin.info().summary, "Misbehaves\u{fffd}[31m on request");
-    assert_eq!(plugin.resolve_config(None).unwrap(), json!({"misbehave": "no"}));
+    assert_eq!(
+        plugin.resolve_config(None).unwrap(),
+        json!({"misbehave": "no"})
+    );
     let error = plugin
         .resolve_config(Some(json!({"misbehaev": "no"})))
         .unwrap_err();

@@ -41,13 +41,15 @@ fn describing(name: &str, version: &str, schema: &str) -> Vec<u8> {
           (core instance $guest (instantiate $guest))
           (type $info {INFO})
           (func $describe (result $info)
-            (canon lift (core func $guest "describe") (memory $guest "memory")))
+            (canon lift (core func $guest "describe") (memory (core memory $guest "memory"))))
           (component $identity
-            (type $info {INFO})
+            (type $structure {INFO})
+            (import "plugin-info" (type $info (eq $structure)))
             (import "describe" (func $describe (result $info)))
             (export $plugin-info "plugin-info" (type $info))
             (export "describe" (func $describe) (func (result $plugin-info))))
-          (instance $identity (instantiate $identity (with "describe" (func $describe))))
+          (instance $identity (instantiate $identity
+            (with "plugin-info" (type $info)) (with "describe" (func $describe))))
           (export "kperf:core/identity@0.1.0" (instance $identity))
           (instance $nothing)
           (export "kperf:workload/generator@0.1.0" (instance $nothing)))"#
@@ -58,7 +60,10 @@ fn describing(name: &str, version: &str, schema: &str) -> Vec<u8> {
 #[test]
 fn inspection_comes_first() {
     let error = refused(b"\0asm\x01\0\0\0");
-    assert_eq!((error.code(), error.phase()), ("core-module", Some(Phase::Inspect)));
+    assert_eq!(
+        (error.code(), error.phase()),
+        ("core-module", Some(Phase::Inspect))
+    );
 }
 
 #[test]
@@ -78,11 +83,23 @@ fn damaged_code_is_found_by_the_compiler() {
 #[test]
 fn an_identity_must_be_well_formed() {
     let cases = [
-        ("Not A Name", "1.0.0", "", "malformed-identity", "`Not A Name`"),
+        (
+            "Not A Name",
+            "1.0.0",
+            "",
+            "malformed-identity",
+            "`Not A Name`",
+        ),
         ("name", "one", "", "malformed-identity", "`one`"),
         ("name", "1.0.0", "{", "invalid-schema", "not JSON"),
         ("name", "1.0.0", "[]", "invalid-schema", "not a JSON object"),
-        ("name", "1.0.0", r#"{"type": "objekt"}"#, "invalid-schema", "not a JSON Schema"),
+        (
+            "name",
+            "1.0.0",
+            r#"{"type": "objekt"}"#,
+            "invalid-schema",
+            "not a JSON Schema",
+        ),
     ];
     for (name, version, schema, code, said) in cases {
         let error = refused(&describing(name, version, schema));
