@@ -14,15 +14,14 @@ use crate::latency::Latency;
 /// Content type of what [`Exposition::text`] returns.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Families in the order they were first named.
+/// Families by name.
 #[derive(Debug, Default)]
 pub(crate) struct Exposition {
-    families: Vec<Family>,
+    families: BTreeMap<String, Family>,
 }
 
 #[derive(Debug)]
 struct Family {
-    name: String,
     help: String,
     samples: Samples,
 }
@@ -107,36 +106,29 @@ impl Exposition {
     }
 
     fn family(&mut self, name: &str, help: &str, empty: impl FnOnce() -> Samples) -> &mut Samples {
-        let at = self
+        let family = self
             .families
-            .iter()
-            .position(|family| family.name == name)
-            .unwrap_or_else(|| {
-                let family = Family {
-                    name: name.to_owned(),
-                    help: help.to_owned(),
-                    samples: empty(),
-                };
-                self.families.push(family);
-                self.families.len() - 1
+            .entry(name.to_owned())
+            .or_insert_with(|| Family {
+                help: help.to_owned(),
+                samples: empty(),
             });
-        &mut self.families[at].samples
+        &mut family.samples
     }
 
     /// The whole text.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
-        for family in &self.families {
+        for (name, family) in &self.families {
             // Writing to a String cannot fail.
-            let _ = family.write(&mut text);
+            let _ = family.write(name, &mut text);
         }
         text
     }
 }
 
 impl Family {
-    fn write(&self, to: &mut String) -> fmt::Result {
-        let name = &self.name;
+    fn write(&self, name: &str, to: &mut String) -> fmt::Result {
         let kind = match self.samples {
             Samples::Counter(_) => "counter",
             Samples::Gauge(_) => "gauge",
