@@ -31,7 +31,8 @@ fn full_and_empty_columns_pass() {
 
 #[test]
 fn lies_are_named_with_their_numbers() {
-    let cases: &[(fn(&mut Batch), &str)] = &[
+    type Change = fn(&mut Batch);
+    let cases: &[(Change, &str)] = &[
         (|b| b.count = 1_000_000, "1000000 requests, at most 2"),
         (|b| b.tag = vec![1], "`tag` has 1 elements for 2"),
         (|b| b.template = vec![0, 1, 1], "`template` has 3 elements"),

@@ -35,7 +35,8 @@ fn a_valid_template_passes_and_header_names_are_lower_case() {
 
 #[test]
 fn each_field_is_refused_by_name() {
-    let cases: &[(fn(&mut Template), &str)] = &[
+    type Change = fn(&mut Template);
+    let cases: &[(Change, &str)] = &[
         (|t| t.method = "get".into(), "`get` is not an HTTP method"),
         (|t| t.method = "G T".into(), "`G T` is not an HTTP method"),
         (|t| t.method = "CONNECT".into(), "not an HTTP method"),
