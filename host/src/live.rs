@@ -72,20 +72,17 @@ impl Live {
         self.sent += sent;
         self.failed += failed;
         self.elapsed += interval.length;
-        let mut response = measure::new_histogram();
+        let mut response = measure::time_histogram();
         for series in &interval.series {
             // Same bounds by construction.
             response.add(&series.response_time).ok();
         }
         let rate = sent as f64 / interval.length.as_secs_f64().max(1e-9);
         let mut text = format!("{rate:>9.0}/s");
-        if !response.is_empty() {
-            text.push_str(&format!(
-                "  p50 {:>7}  p99 {:>7}  max {:>7}",
-                time(measure::quantile(&response, 0.5)),
-                time(measure::quantile(&response, 0.99)),
-                time(measure::quantile(&response, 1.0)),
-            ));
+        for (name, q) in [("p50", 0.5), ("p99", 0.99), ("max", 1.0)] {
+            if let Some(ns) = measure::quantile(&response, q) {
+                text.push_str(&format!("  {name} {:>7}", time(ns)));
+            }
         }
         for name in [counter::LATE, counter::DROPPED, counter::GOAWAYS] {
             if let Some(count) = interval.counters.get(name).filter(|count| **count > 0) {

@@ -6,10 +6,13 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kperf_load::{
-    measure::{self, Level, Verdict},
+    measure::{self, Level, Severity, Verdict},
     result::{Counters, Ended, Interval, PhaseResult, Samples, Series, counter},
 };
 use kperf_runtime::report as doc;
+
+/// The quantiles every exporter is given; the WIT names them.
+const QUANTILES: [f64; 9] = [0.0, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999, 1.0];
 
 /// A phase with what was asked for and what came out.
 #[derive(Debug)]
@@ -55,7 +58,12 @@ pub fn summary(
     for phase in phases {
         level = level.max(phase.verdict.level);
         findings.extend(phase.verdict.findings.iter().map(|finding| doc::Finding {
-            severity: finding.severity.as_str().to_owned(),
+            severity: match finding.severity {
+                Severity::Note => "info",
+                Severity::Warning => "warning",
+                Severity::Error => "error",
+            }
+            .to_owned(),
             code: format!("self-check/{}", finding.code),
             message: if phases.len() == 1 {
                 finding.message.clone()
@@ -145,7 +153,7 @@ fn merge_series<'a>(all: impl Iterator<Item = &'a Series>) -> Vec<Series> {
 }
 
 fn overall(all: &[Series]) -> Series {
-    let mut overall = Series::new("overall");
+    let mut overall = Series::empty("overall");
     for series in all {
         overall.merge(series);
     }
@@ -193,11 +201,11 @@ fn histogram(measured: &hdrhistogram::Histogram<u64>) -> doc::Histogram {
         max_ns: measured.max(),
         mean_ns: measured.mean(),
         stddev_ns: measured.stdev(),
-        quantiles: measure::QUANTILES
+        quantiles: QUANTILES
             .iter()
-            .map(|&q| doc::Quantile {
-                q,
-                value_ns: measure::quantile(measured, q),
+            .filter_map(|&q| {
+                let value_ns = measure::quantile(measured, q)?;
+                Some(doc::Quantile { q, value_ns })
             })
             .collect(),
         hdr_v2_deflate: measure::encode(measured),
@@ -263,7 +271,7 @@ fn phase_metrics(result: &PhaseResult) -> Vec<doc::Metric> {
         .iter()
         .map(|shard| shard.cpu_user + shard.cpu_system)
         .sum();
-    let mut lag = measure::new_histogram();
+    let mut lag = measure::time_histogram();
     for shard in &result.shards {
         // The bounds are the same by construction; saturating addition cannot fail on them.
         lag.add(&shard.send_lag).ok();
@@ -298,17 +306,13 @@ fn phase_metrics(result: &PhaseResult) -> Vec<doc::Metric> {
         });
         metrics.push(share);
     }
-    if !lag.is_empty() {
-        for (name, q) in [
-            ("send-lag-p50", 0.5),
-            ("send-lag-p99", 0.99),
-            ("send-lag-max", 1.0),
-        ] {
-            metrics.push(metric(
-                name,
-                measure::quantile(&lag, q) as f64 / 1e9,
-                "seconds",
-            ));
+    for (name, q) in [
+        ("send-lag-p50", 0.5),
+        ("send-lag-p99", 0.99),
+        ("send-lag-max", 1.0),
+    ] {
+        if let Some(ns) = measure::quantile(&lag, q) {
+            metrics.push(metric(name, ns as f64 / 1e9, "seconds"));
         }
     }
     metrics

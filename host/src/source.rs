@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, uri::PathAndQuery};
+use http::HeaderMap;
 use kperf_load::{
     mix::Mix,
     request::{
@@ -10,6 +10,8 @@ use kperf_load::{
     },
 };
 use kperf_runtime::{Generator, OpenContext, Plugin, PluginError, TemplateSpec};
+
+use crate::report;
 
 /// One entry of a mix: a plugin, its configuration and how often it is drawn.
 #[derive(Clone)]
@@ -86,23 +88,17 @@ fn open_entry(
                 seed,
                 shard: shard.shard,
                 shards: shard.shards,
-                deadline_ms: context.deadline.map_or(0, |deadline| {
-                    u64::try_from(deadline.as_millis()).unwrap_or(0)
-                }),
-                labels: vec![
+                deadline: context.deadline.unwrap_or(Duration::ZERO),
+                labels: report::labels(&[
                     ("run-id".to_owned(), context.run_id.clone()),
                     ("phase".to_owned(), context.phase.clone()),
                     ("entry".to_owned(), number.to_string()),
-                ],
+                ]),
             },
             &entry.config,
         )
         .map_err(|error| failed(&error))?;
-    let templates = generator
-        .templates()
-        .iter()
-        .map(template)
-        .collect::<Result<_, _>>()?;
+    let templates = generator.templates().iter().map(template).collect();
     Ok(Box::new(PluginSource {
         generator,
         templates,
@@ -169,49 +165,19 @@ fn failed(error: &PluginError) -> SourceError {
     }
 }
 
-/// The runtime has checked the shape already; what is left to fail is named all the same.
-fn template(spec: &TemplateSpec) -> Result<Template, SourceError> {
-    let invalid = |what: &str, value: &str, error: &dyn std::fmt::Display| SourceError {
-        code: "malformed-template".to_owned(),
-        message: format!(
-            "template of series `{}`: {what} `{value}`: {error}",
-            spec.series
-        ),
-    };
-    let mut headers = HeaderMap::with_capacity(spec.headers.len());
-    for (name, value) in &spec.headers {
-        headers.append(
-            HeaderName::from_bytes(name.as_bytes())
-                .map_err(|error| invalid("header", name, &error))?,
-            HeaderValue::from_str(value).map_err(|error| invalid("value of header", name, &error))?,
-        );
-    }
-    let kind = match spec.kind.as_str() {
-        "" | "request" => ExchangeKind::Request,
-        "watch-list" => ExchangeKind::WatchList,
-        "watch" => {
-            let hold = spec
-                .hints
-                .iter()
-                .find(|(key, _)| key == "hold-ms")
-                .map(|(_, value)| value.parse().map_err(|error: std::num::ParseIntError| invalid("hint hold-ms", value, &error)))
-                .transpose()?
-                .unwrap_or(10_000);
-            ExchangeKind::Watch {
-                hold: Duration::from_millis(hold),
-            }
-        }
-        other => return Err(invalid("kind", other, &"not known to this host")),
-    };
-    Ok(Template {
+/// The runtime has checked the shape; here it only changes hands.
+fn template(spec: &TemplateSpec) -> Template {
+    Template {
         series: spec.series.clone(),
-        method: Method::from_bytes(spec.method.as_bytes())
-            .map_err(|error| invalid("method", &spec.method, &error))?,
-        path: PathAndQuery::try_from(spec.path.as_str())
-            .map_err(|error| invalid("path", &spec.path, &error))?,
-        headers,
+        method: spec.method.clone(),
+        path: spec.path.clone(),
+        headers: spec.headers.iter().cloned().collect::<HeaderMap>(),
         body: spec.body.clone().into(),
-        kind,
+        kind: match spec.kind {
+            kperf_runtime::ExchangeKind::Request => ExchangeKind::Request,
+            kperf_runtime::ExchangeKind::WatchList => ExchangeKind::WatchList,
+            kperf_runtime::ExchangeKind::Watch { hold } => ExchangeKind::Watch { hold },
+        },
         capture: spec.capture.clone(),
-    })
+    }
 }

@@ -45,10 +45,17 @@ macro_rules! __export {
             use $component as KperfComponent;
             type Component = KperfComponent<$plugin, PluginIdentity>;
 
+            // Elsewhere there is no component to export from, and native linkers refuse such symbol names.
+            #[cfg(not(target_arch = "wasm32"))]
+            #[used]
+            static COMPONENT: fn() -> &'static str = ::core::any::type_name::<Component>;
+
+            #[cfg(target_arch = "wasm32")]
             $crate::__export_kperf_core_identity_0_1_0_cabi!(
                 Component with_types_in $crate::bindings::exports::kperf::core::identity
             );
-            $($crate::$export!(
+            $(#[cfg(target_arch = "wasm32")]
+            $crate::$export!(
                 Component with_types_in $crate::bindings::exports::kperf::$package::$interface
             );)+
 

@@ -46,6 +46,16 @@ pub fn prepare(args: &OutputArgs, plugins: &mut Plugins) -> Result<Vec<Output>, 
             .load(name)
             .with_context(|| format!("--output {name}"))
             .or_exit(Exit::Plugin)?;
+        if plugin.world().is_generator() {
+            return Err(Failed {
+                exit: Exit::Usage,
+                error: anyhow!(
+                    "--output {name}: `{}` is a {}; an output needs an exporter (generators go to --plugin)",
+                    plugin.info().name,
+                    plugin.world()
+                ),
+            });
+        }
         let mut config = Map::new();
         for (set, used) in args.output_sets.iter().zip(&mut used) {
             if let Some(setting) = set

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use kperf_plugins::World;
-use kperf_runtime::{Limits, Plugin};
+use kperf_runtime::{Inspection, Limits, Plugin};
 use serde_json::{Value, json};
 
 use crate::{
@@ -148,8 +148,9 @@ fn describe(plugin: &Plugin, bundled: bool, size_bytes: usize) -> Value {
         "bundled": bundled,
         "sha256": plugin.sha256(),
         "size_bytes": size_bytes,
-        "imports": inspection.imports,
-        "exports": inspection.exports,
+        "exports": interfaces(inspection, true),
+        "imports": interfaces(inspection, false),
+        "wasi_imports": inspection.wasi_imports,
         "config_schema": info.config_schema,
     })
 }
@@ -166,8 +167,8 @@ fn describe_text(plugin: &Plugin, bundled: bool, size_bytes: usize) -> String {
         if bundled { "this binary" } else { "a file" },
         plugin.sha256(),
         crate::summary::bytes(size_bytes as u64),
-        join(&inspection.exports),
-        join(&inspection.imports),
+        join(&interfaces(inspection, true)),
+        join(&interfaces(inspection, false)),
     );
     let properties = info
         .config_schema
@@ -214,6 +215,16 @@ fn describe_text(plugin: &Plugin, bundled: bool, size_bytes: usize) -> String {
         text.push_str(&format!("\nused when none is given\n  {default}\n"));
     }
     text
+}
+
+/// `kperf:workload/generator@0.1.0`, …
+fn interfaces(inspection: &Inspection, exported: bool) -> Vec<String> {
+    inspection
+        .interfaces
+        .iter()
+        .filter(|interface| interface.exported == exported)
+        .map(|interface| format!("{}@{}", interface.name, interface.version))
+        .collect()
 }
 
 fn join(names: &[String]) -> String {

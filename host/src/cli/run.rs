@@ -6,7 +6,7 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 use http::HeaderValue;
 use kperf_load::plan::Protocol;
-use kperf_runtime::{Limits, World};
+use kperf_runtime::Limits;
 use serde_json::{Map, Value};
 
 use crate::{
@@ -239,7 +239,7 @@ pub fn specs(
                 .load(&name)
                 .with_context(|| place.clone())
                 .or_exit(Exit::Plugin)?;
-            if plugin.world() == World::Exporter {
+            if !plugin.world().is_generator() {
                 return Err(Failed {
                     exit: Exit::Usage,
                     error: anyhow!(
@@ -258,9 +258,9 @@ pub fn specs(
                 .map_err(|error| {
                     profile.key_errors(
                         entry,
-                        error.errors.iter().map(|error| KeyError {
-                            pointer: error.pointer.clone(),
-                            message: error.message.clone(),
+                        error.problems.iter().map(|problem| KeyError {
+                            pointer: problem.pointer.clone(),
+                            message: problem.message.clone(),
                         }),
                     )
                 })

@@ -12,9 +12,29 @@ use crate::{
     sink::write_private,
 };
 
+const HELP: &str = "\
+Objects (--objects, and the value of --sim), comma-separated:
+  nodes=10        nodes node-<i>
+  namespaces=4    namespaces ns-<i>, besides the four of every cluster
+  pods=250        pods pod-<i> in each ns-<i>, labelled app=sim; pod i runs on node i mod nodes, its
+                  container `app` has logs
+  configmaps=100  ConfigMaps cm-<i> in each ns-<i>, labelled app=sim
+  secrets=0, services=0
+
+Faults (--faults, and --sim-faults), comma-separated:
+  latency=5ms     every answer waits so long
+  jitter=2ms      every answer waits a random time below this, besides latency
+  stall=1s@3s     once, 3 s after the first request, all answers are held until 1 s has passed
+  429=0.1:1s      this share is refused with 429 and Retry-After: 1
+  5xx=0.01        this share is answered 500, 503 or 504
+  reset=0.001     this share loses its TCP connection
+  goaway=50       after so many requests a connection says GOAWAY and finishes what is in flight
+  truncate=0.01   this share of bodies ends half way
+  seed=7          seed of all random choices";
+
 /// Arguments of `sim`.
 #[derive(Debug, Args)]
-#[command(after_long_help = kperf_sim::HELP)]
+#[command(after_long_help = HELP)]
 pub struct SimArgs {
     /// Address to listen on; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:6443")]

@@ -101,7 +101,7 @@ impl SeriesRecord {
 }
 
 /// Counts an error under its key, or under the common one when there are too many keys.
-fn count_error(errors: &mut BTreeMap<String, u64>, key: String, count: u64) {
+pub(crate) fn count_error(errors: &mut BTreeMap<String, u64>, key: String, count: u64) {
     if errors.len() >= MAX_ERROR_KEYS && !errors.contains_key(&key) {
         *errors.entry(OTHER_ERRORS.to_owned()).or_default() += count;
     } else {
