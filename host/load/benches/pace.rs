@@ -7,6 +7,11 @@
 //! same with ticks. Saturated cost: the closed loop after it, 10 connections with 10 streams each.
 //!
 //! Run: `cargo bench -p kperf-load --bench pace`.
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a benchmark prints its numbers and has nobody to report an error to"
+)]
 
 use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
 

@@ -5,6 +5,7 @@
 //! happen once per interval and once per report.
 //!
 //! Run: `cargo bench -p kperf-load --bench record`.
+#![allow(missing_docs, reason = "the harness makes undocumented items")]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use kperf_load::measure::{encode, quantile, time_histogram};

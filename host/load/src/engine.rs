@@ -169,11 +169,11 @@ impl Engine {
                 go,
                 reports: reports.clone(),
             };
-            let sent = shard
+            let is_sent = shard
                 .commands
                 .as_ref()
-                .map(|commands| commands.send(Command::Run(Box::new(run))));
-            if !matches!(sent, Some(Ok(()))) {
+                .is_some_and(|commands| commands.send(Command::Run(Box::new(run))).is_ok());
+            if !is_sent {
                 merge.fail(shard_died(number));
             }
         }

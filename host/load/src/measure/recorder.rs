@@ -255,7 +255,7 @@ mod tests {
         for i in 0..200 {
             record.failure(&Failure::new(Class::Unknown, format!("e{i}")));
         }
-        let mut series = empty_series("x");
+        let mut series = Series::empty("x");
         record.add_to(&mut series);
         assert_eq!(series.errors.len(), MAX_ERROR_KEYS + 1);
         assert_eq!(series.errors.values().sum::<u64>(), 200);
@@ -267,7 +267,7 @@ mod tests {
         let mut record = SeriesRecord::default();
         record.failure(&Failure::http(429));
         record.success(2_000, 1_000);
-        let mut series = empty_series("x");
+        let mut series = Series::empty("x");
         record.add_to(&mut series);
         assert_eq!(series.response_time.len(), 1);
         assert_eq!((series.succeeded, series.failed), (1, 1));
@@ -282,7 +282,7 @@ mod tests {
         recorder.send_lag.saturating_record(7);
         recorder.clear();
         assert_eq!(recorder.touched().count(), 0);
-        let mut series = empty_series("x");
+        let mut series = Series::empty("x");
         recorder.series[1].add_to(&mut series);
         assert_eq!(series.response_time.len(), 0);
         assert!(recorder.send_lag.is_empty());

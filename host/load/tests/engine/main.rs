@@ -1,5 +1,11 @@
 //! The engine against a real server on loopback that misbehaves on request.
 //! What is asserted are counts and classes, never how long things take.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "the whole crate is tests; clippy's exemption sees only functions marked as such"
+)]
 
 mod server;
 
