@@ -34,7 +34,7 @@ fn validate_names_line_and_key() {
         (
             "postdel.yaml",
             profile("  - {shares: 1, postDel: {version: v1, resource: services, namespace: a, deleteRatio: 0.1}}\n"),
-            &["services"],
+            &["postDel.resource", "pods"],
         ),
         (
             "limit.yaml",

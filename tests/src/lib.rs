@@ -41,7 +41,6 @@ pub struct Ran {
 impl Ran {
     /// Fails with everything that was printed unless the exit code is `code`.
     #[track_caller]
-    #[must_use]
     pub fn expect(self, code: i32) -> Self {
         assert_eq!(
             self.code,

@@ -43,6 +43,8 @@ enum EventType {
     Bookmark,
     Error,
     Other,
+    /// JSON that does not begin with its type: told when the event is over.
+    NotYet,
 }
 
 impl WatchScanner {
@@ -162,6 +164,10 @@ impl WatchScanner {
         let start = self.head.get(..HEAD_BYTES).unwrap_or(&self.head);
         let has = |words: &[u8]| memmem::find(start, words).is_some();
         match self.framing {
+            // kube-apiserver writes the type first, but JSON promises no order.
+            Framing::Lines if !start.trim_ascii_start().starts_with(br#"{"type""#) => {
+                EventType::NotYet
+            }
             // Compact as servers write it, or with a space as people do.
             Framing::Lines if has(br#""type":"BOOKMARK""#) || has(br#""type": "BOOKMARK""#) => {
                 EventType::Bookmark
@@ -178,8 +184,12 @@ impl WatchScanner {
 
     fn event_over(&mut self, is_protobuf: bool) {
         self.events += 1;
-        match self.event_type() {
-            EventType::Other => {}
+        let event_type = match self.event_type() {
+            EventType::NotYet => json_event_type(&self.head),
+            known => known,
+        };
+        match event_type {
+            EventType::Other | EventType::NotYet => {}
             EventType::Bookmark => {
                 self.is_initial_end |= memmem::find(&self.head, INITIAL_END).is_some();
             }
@@ -195,6 +205,16 @@ impl WatchScanner {
                 });
             }
         }
+    }
+}
+
+fn json_event_type(event: &[u8]) -> EventType {
+    // One that was cut at the bound does not parse; neither bookmarks nor errors are that long.
+    let event: serde_json::Value = serde_json::from_slice(event).unwrap_or_default();
+    match event.get("type").and_then(serde_json::Value::as_str) {
+        Some("BOOKMARK") => EventType::Bookmark,
+        Some("ERROR") => EventType::Error,
+        _ => EventType::Other,
     }
 }
 
@@ -285,6 +305,22 @@ mod tests {
             scanner.take(part);
         }
         scanner
+    }
+
+    #[test]
+    fn the_type_may_come_last() {
+        let bookmark = r#"{"object":{"metadata":{"annotations":{"k8s.io/initial-events-end":"true"},"name":"a-name-that-fills-the-head"}},"type":"BOOKMARK"}"#;
+        let added = r#"{"object":{"metadata":{"annotations":{"k8s.io/initial-events-end":"true"},"name":"a-name-that-fills-the-head"}},"type":"ADDED"}"#;
+        let gone = r#"{"object":{"kind":"Status","code":410,"reason":"Expired"},"type":"ERROR"}"#;
+        for piece in [1, 7, 4096] {
+            let scanner = scan(&HeaderMap::new(), format!("{added}\n").as_bytes(), piece);
+            assert!(!scanner.is_initial_end());
+            let scanner = scan(&HeaderMap::new(), format!("{added}\n{bookmark}\n").as_bytes(), piece);
+            assert!(scanner.is_initial_end());
+            assert_eq!(scanner.events(), 2);
+            let scanner = scan(&HeaderMap::new(), format!("{gone}\n").as_bytes(), piece);
+            assert_eq!(scanner.failure(), Some(&Failure::http(410)));
+        }
     }
 
     #[test]

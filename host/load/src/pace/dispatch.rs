@@ -70,6 +70,8 @@ impl Dispatch {
         // With a tick, an arrival is released at the end of the tick it falls into.
         let now_ns = match self.tick_ns {
             0 => now_ns,
+            // The phase's last tick is cut short by its end: what is due in it goes out at its own time.
+            tick if (now_ns / tick + 1).saturating_mul(tick) >= self.duration_ns => now_ns,
             tick => now_ns / tick * tick,
         };
         // The phase's time is over for an arrival intended at its very end.
@@ -106,7 +108,8 @@ impl Dispatch {
             return self.next < self.limit && now_ns < self.duration_ns;
         }
         self.come_due(now_ns, free);
-        self.waiting_len > 0 && now_ns < self.duration_ns
+        // What came due in time may leave a little late: the phase calls `end` when that is over.
+        self.waiting_len > 0
     }
 
     /// Hands out the oldest arrival that is due; the caller has asked [`Self::is_due`].
@@ -149,9 +152,14 @@ impl Dispatch {
         if intended >= self.duration_ns {
             return None;
         }
-        Some(match self.tick_ns {
+        let tick_end = match self.tick_ns {
             0 => intended,
             tick => intended.div_ceil(tick).saturating_mul(tick),
+        };
+        Some(if tick_end >= self.duration_ns {
+            intended
+        } else {
+            tick_end
         })
     }
 
@@ -295,11 +303,30 @@ mod tests {
             },
         );
         assert_eq!(drain(&mut dispatch, 4 * MS, 1).len(), 5);
-        assert!(!dispatch.is_due(10 * MS, 1));
         dispatch.end(10 * MS);
+        assert!(!dispatch.is_due(10 * MS, 1));
         // 10 arrivals in [0, 10 ms): 5 sent, 5 dropped.
         assert_eq!(dispatch.counts(), (10, 5));
         assert!(dispatch.is_exhausted());
+    }
+
+    #[test]
+    fn the_last_tick_goes_out_before_the_phase_ends() {
+        let mut dispatch = open(
+            10_000.0,
+            Limits {
+                tick_ns: MS,
+                duration_ns: 3 * MS,
+                ..limits()
+            },
+        );
+        let mut sent = 0;
+        while let Some(at) = dispatch.next_release_ns() {
+            assert!(at < 3 * MS, "{at}");
+            sent += drain(&mut dispatch, at, 99).len();
+        }
+        dispatch.end(3 * MS);
+        assert_eq!((sent, dispatch.counts()), (30, (30, 0)));
     }
 
     #[test]

@@ -249,7 +249,11 @@ async fn phase(run: Run, lanes: &Lanes) {
     let interval = plan.interval.max(SHORTEST_INTERVAL);
     let mut next_interval = start + interval;
     let mut next_headers = start + HEADERS_AGE;
-    let end = plan.duration.map(|duration| start + duration);
+    let grace = match plan.pace {
+        Pace::Open { .. } => END_GRACE,
+        Pace::Closed => Duration::ZERO,
+    };
+    let end = plan.duration.map(|duration| start + duration + grace);
     let mut stop = Some(stop);
     let mut was_interrupted = false;
     loop {
@@ -322,6 +326,8 @@ async fn phase(run: Run, lanes: &Lanes) {
     });
 }
 
+/// What came due just before a phase's end still leaves when this machine was late with it.
+const END_GRACE: Duration = Duration::from_millis(20);
 /// Requests kept ready for as many clients at most.
 const MAX_PREFETCH: usize = 512;
 /// Shorter intervals would measure themselves.

@@ -213,8 +213,8 @@ impl Watch {
                     ));
                     out.extend_from_slice(
                         format!(
-                            "{}\n",
-                            json!({"type": "ERROR", "object": status.to_value()})
+                            "{{\"type\":\"ERROR\",\"object\":{}}}\n",
+                            status.to_value()
                         )
                         .as_bytes(),
                     );
@@ -327,8 +327,9 @@ impl Watch {
                 });
             }
         }
+        // The type first, as the real server writes it: clients may look at the start of a line only.
         out.extend_from_slice(
-            format!("{}\n", json!({"type": "BOOKMARK", "object": object})).as_bytes(),
+            format!("{{\"type\":\"BOOKMARK\",\"object\":{object}}}\n").as_bytes(),
         );
     }
 }
