@@ -110,7 +110,7 @@ fn nine_kinds_in_kperfs_words() {
         })
         .collect();
     let expected: BTreeSet<String> =
-        std::fs::read_to_string(repository().join("examples/profiles/nine-kinds.keys"))
+        std::fs::read_to_string(repository().join("tests/nine-kinds.keys"))
             .unwrap()
             .lines()
             .map(str::to_owned)

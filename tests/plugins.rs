@@ -59,7 +59,7 @@ fn a_third_partys_generator() {
     let kperf = kperf!();
     let component = build_plugin(
         &repository().join("examples/plugin-third-party"),
-        "third_party",
+        "hot_configmaps",
     );
     let component = component.to_str().unwrap();
     kperf

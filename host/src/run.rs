@@ -1,21 +1,19 @@
 //! Assembly of a run: it knows every room and does little itself.
 //!
-//! Plan → plugins opened once to see that they can be → target → connections → phases, one after the
-//! other → report → exporters → exit code. From the first phase on nothing that was measured is lost:
-//! whatever fails later, the report is built and delivered.
+//! Plan → target → connections → phases, one after the other → report → exporters → exit code. From the
+//! first phase on nothing that was measured is lost: whatever fails later, the report is built and delivered.
 
 use std::{
     num::NonZero,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use http::HeaderValue;
 use kperf_load::{
     Engine, Stop,
     measure::self_check,
     plan::{EngineConfig, Pace, PhasePlan, Protocol},
-    request::ShardContext,
     result::Ended,
 };
 use kperf_runtime::report as doc;
@@ -103,8 +101,10 @@ pub fn run(job: Job, mut live: Live) -> Result<Exit, Failed> {
     let stop = Stop::new();
     signals::install(&stop);
 
-    open_once(&job, seed, &run_id)?;
     let resolved = target::resolve(&job.target).or_exit(Exit::Target)?;
+    for warning in &resolved.warnings {
+        live.say(&format!("warning: {warning}"));
+    }
     let exports = Exports::begin(job.outputs, &run_id)?;
 
     let (shards, shards_reason) = shards(
@@ -218,53 +218,6 @@ pub fn run(job: Job, mut live: Live) -> Result<Exit, Failed> {
         _ if !failures.is_empty() => Exit::Output,
         _ => Exit::Success,
     })
-}
-
-/// Opens every entry of every phase once: a refused configuration is known before anything is dialled.
-///
-/// # Errors
-/// A plugin refused its configuration (usage) or failed (plugin).
-pub fn check_entries(
-    entries: &[Entry],
-    context: &PhaseContext,
-    seed: u64,
-) -> Result<(), Failed> {
-    for entry in entries {
-        let shard = ShardContext {
-            shard: 0,
-            shards: 1,
-            seed,
-        };
-        if let Err(error) = source::open(std::slice::from_ref(entry), context, shard) {
-            let exit = if error.code == "invalid-config" {
-                Exit::Usage
-            } else {
-                Exit::Plugin
-            };
-            let place = if entry.place.is_empty() {
-                String::new()
-            } else {
-                format!("{}: ", entry.place)
-            };
-            return Err(Failed {
-                exit,
-                error: anyhow!("{place}{}", error.message),
-            });
-        }
-    }
-    Ok(())
-}
-
-fn open_once(job: &Job, seed: u64, run_id: &str) -> Result<(), Failed> {
-    for spec in &job.specs {
-        let context = PhaseContext {
-            run_id: run_id.to_owned(),
-            phase: spec.name.clone(),
-            deadline: job.deadline,
-        };
-        check_entries(&spec.entries, &context, seed)?;
-    }
-    Ok(())
 }
 
 fn show(text: &str, on_stderr: bool) {

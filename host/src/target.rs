@@ -22,6 +22,8 @@ pub struct Resolved {
     pub target: Target,
     /// Where it came from; no secrets.
     pub description: String,
+    /// What the user should know, though it is no error.
+    pub warnings: Vec<String>,
     /// Serves as long as it lives.
     sim: Option<Sim>,
 }
@@ -88,6 +90,7 @@ pub fn resolve(choice: &TargetChoice) -> anyhow::Result<Resolved> {
             Ok(Resolved {
                 target: resolved.target,
                 description: resolved.description,
+                warnings: resolved.warnings,
                 sim: None,
             })
         }
@@ -98,6 +101,7 @@ pub fn resolve(choice: &TargetChoice) -> anyhow::Result<Resolved> {
             Ok(Resolved {
                 target: resolved.target,
                 description: "the simulator in this process".to_owned(),
+                warnings: Vec::new(),
                 sim: Some(sim),
             })
         }

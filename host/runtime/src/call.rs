@@ -73,6 +73,7 @@ impl Identity {
         let hints = failure
             .hints
             .iter()
+            .filter(|hint| hint.key != "key")
             .take(4)
             .map(|hint| one_line(&hint.value, TEXT_BYTES))
             .collect::<Vec<_>>()
@@ -80,6 +81,12 @@ impl Identity {
         PluginError::new(Details {
             code: "failure",
             plugin_code: Some(one_line(&failure.code, 64)),
+            plugin_message: Some(one_line(&failure.message, TEXT_BYTES)),
+            config_key: failure
+                .hints
+                .iter()
+                .find(|hint| hint.key == "key")
+                .map(|hint| one_line(&hint.value, 128)),
             message: format!(
                 "{} [{}]",
                 one_line(&failure.message, TEXT_BYTES),

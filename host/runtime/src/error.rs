@@ -115,6 +115,10 @@ pub struct Details {
     pub code: &'static str,
     /// The slug of the plugin's own failure when `code` is `failure`.
     pub plugin_code: Option<String>,
+    /// The plugin's own words when `code` is `failure`.
+    pub plugin_message: Option<String>,
+    /// The configuration key that the plugin's failure names, if it is about one.
+    pub config_key: Option<String>,
     /// What happened, without a full stop.
     pub message: String,
     /// Last bytes of the plugin's standard error.

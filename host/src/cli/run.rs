@@ -1,12 +1,15 @@
 //! `kperf-host run`: from flags and a profile to a job.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use http::HeaderValue;
 use kperf_load::plan::Protocol;
-use kperf_runtime::Limits;
+use kperf_runtime::{Limits, OpenContext, Plugin};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -17,9 +20,9 @@ use crate::{
     exit::{Exit, Failed, OrExit as _},
     live::Live,
     plugins::Plugins,
-    profile::{self, KeyError, Overrides, Profile, Resolved},
-    run::{self, Job, Spec, check_entries},
-    source::{Entry, PhaseContext},
+    profile::{self, KeyError, Overrides, Profile, ProfileError, Resolved},
+    run::{self, Job, Spec},
+    source::Entry,
     target::TargetChoice,
 };
 
@@ -264,7 +267,9 @@ pub fn specs(
                         }),
                     )
                 })
+                .map_err(|error| of_flags(profile, &name, error))
                 .or_exit(Exit::Usage)?;
+            open_once(profile, entry, &plugin, &config)?;
             entries.push(Entry {
                 shares: entry.shares,
                 plugin,
@@ -290,6 +295,60 @@ pub fn specs(
     Ok(specs)
 }
 
+/// Opens a generator once, so that a configuration it refuses is known before anything is dialled, with
+/// the line where it was written.
+fn open_once(
+    profile: &Profile,
+    entry: &profile::Entry,
+    plugin: &Arc<Plugin>,
+    config: &Value,
+) -> Result<(), Failed> {
+    let context = OpenContext {
+        shards: 1,
+        ..OpenContext::default()
+    };
+    let Err(error) = plugin.open_generator(context, config) else {
+        return Ok(());
+    };
+    let details = error.details();
+    let refused = details
+        .plugin_message
+        .clone()
+        .filter(|_| details.plugin_code.as_deref() == Some("invalid-config"));
+    if let Some(message) = refused {
+        let problem = KeyError {
+            pointer: details
+                .config_key
+                .as_ref()
+                .map(|key| format!("/{}", key.replace('~', "~0").replace('/', "~1")))
+                .unwrap_or_default(),
+            message,
+        };
+        let error = of_flags(
+            profile,
+            &entry.plugin.name(),
+            profile.key_errors(entry, [problem]),
+        );
+        return Err(Failed {
+            exit: Exit::Usage,
+            error,
+        });
+    }
+    let place = profile.place(&entry.path);
+    Err(error)
+        .with_context(|| place)
+        .or_exit(Exit::Plugin)
+}
+
+/// A file says by itself where a key stands; flags do not.
+fn of_flags(profile: &Profile, plugin: &str, error: ProfileError) -> anyhow::Error {
+    if profile.is_from_file() {
+        error.into()
+    } else {
+        anyhow!("configuration of plugin `{plugin}` (--set, --config): {error}")
+    }
+}
+
 /// Everything of a profile that can be checked without a target; returns it as resolved.
 ///
 /// # Errors
@@ -300,14 +359,7 @@ pub fn prepare_profile(path: &Path, lenient: bool, live: &Live) -> Result<(Profi
         .resolve(&Overrides::default())
         .or_exit(Exit::Usage)?;
     let mut plugins = Plugins::new(Limits::default()).or_exit(Exit::Failure)?;
-    for spec in specs(&profile, &resolved, &mut plugins)? {
-        let context = PhaseContext {
-            run_id: "validate".to_owned(),
-            phase: spec.name.clone(),
-            deadline: None,
-        };
-        check_entries(&spec.entries, &context, 1)?;
-    }
+    specs(&profile, &resolved, &mut plugins)?;
     Ok((profile, resolved))
 }
 
