@@ -1,5 +1,12 @@
 //! Bad input: one sentence that names file, line and key, and the right exit code.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failure here is a failed test"
+)]
+
 use kperf_tests::kperf;
 
 fn profile(requests: &str) -> String {
@@ -20,7 +27,11 @@ fn validate_names_line_and_key() {
             "version: 1\nspecs: []\nspec_s: 1\n".to_owned(),
             &["top.yaml:3", "spec_s"],
         ),
-        ("empty.yaml", "version: 1\nspecs:\n- {total: 1, requests: []}\n".to_owned(), &["requests"]),
+        (
+            "empty.yaml",
+            "version: 1\nspecs:\n- {total: 1, requests: []}\n".to_owned(),
+            &["requests"],
+        ),
         (
             "zero.yaml",
             profile("  - {shares: 0, staleList: {version: v1, resource: pods}}\n"),
@@ -28,12 +39,16 @@ fn validate_names_line_and_key() {
         ),
         (
             "patch.yaml",
-            profile("  - {shares: 1, patch: {version: v1, resource: configmaps, namespace: a, name: b, patchType: merge, body: '{}'}}\n"),
+            profile(
+                "  - {shares: 1, patch: {version: v1, resource: configmaps, namespace: a, name: b, patchType: merge, body: '{}'}}\n",
+            ),
             &["keySpaceSize"],
         ),
         (
             "postdel.yaml",
-            profile("  - {shares: 1, postDel: {version: v1, resource: services, namespace: a, deleteRatio: 0.1}}\n"),
+            profile(
+                "  - {shares: 1, postDel: {version: v1, resource: services, namespace: a, deleteRatio: 0.1}}\n",
+            ),
             &["postDel.resource", "pods"],
         ),
         (
@@ -46,14 +61,19 @@ fn validate_names_line_and_key() {
             profile("  - {shares: 1, plugin: ./nowhere.wasm}\n"),
             &["nowhere.wasm"],
         ),
-        ("version.yaml", "version: 2\nspecs: []\n".to_owned(), &["version should be 1"]),
+        (
+            "version.yaml",
+            "version: 2\nspecs: []\n".to_owned(),
+            &["version should be 1"],
+        ),
         ("broken.yaml", "version: [1\n".to_owned(), &["broken.yaml"]),
     ];
     for (name, text, says) in cases {
         kperf.write(name, text);
         let ran = kperf.run(&["validate", name]);
         assert!(
-            ran.code.is_some_and(|code| code == 2 || (code == 5 && *name == "plugin.yaml")),
+            ran.code
+                .is_some_and(|code| code == 2 || (code == 5 && *name == "plugin.yaml")),
             "{name}: exit {:?}\n{}",
             ran.code,
             ran.stderr
@@ -70,7 +90,10 @@ fn lenient_ignores_what_it_does_not_know() {
         "p.yaml",
         &profile("  - {shares: 1, colour: red, staleList: {version: v1, resource: pods}}\n"),
     );
-    kperf.run(&["validate", "p.yaml"]).expect(2).says(&["colour"]);
+    kperf
+        .run(&["validate", "p.yaml"])
+        .expect(2)
+        .says(&["colour"]);
     kperf
         .run(&["validate", "p.yaml", "--lenient"])
         .expect(0)
@@ -99,7 +122,11 @@ fn exit_codes_of_the_table() {
     // Nothing listens there.
     kperf
         .run(&[
-            "run", "--plugin", "quorum_list", "--server", "https://127.0.0.1:1",
+            "run",
+            "--plugin",
+            "quorum_list",
+            "--server",
+            "https://127.0.0.1:1",
             "--insecure-skip-tls-verify",
         ])
         .expect(4)
@@ -109,10 +136,23 @@ fn exit_codes_of_the_table() {
         .expect(5)
         .says(&["no_such"]);
     kperf.run(&["run", "--sim"]).expect(2);
-    kperf.run(&["run", "--plugin", "json", "--sim"]).expect(2).says(&["exporter"]);
-    kperf.run(&["run", "--plugin", "quorum_list", "--sim", "pots=3"]).expect(2).says(&["pots"]);
     kperf
-        .run(&["run", "--plugin", "quorum_list", "--sim", "--sim-faults", "explode=1"])
+        .run(&["run", "--plugin", "json", "--sim"])
+        .expect(2)
+        .says(&["exporter"]);
+    kperf
+        .run(&["run", "--plugin", "quorum_list", "--sim", "pots=3"])
+        .expect(2)
+        .says(&["pots"]);
+    kperf
+        .run(&[
+            "run",
+            "--plugin",
+            "quorum_list",
+            "--sim",
+            "--sim-faults",
+            "explode=1",
+        ])
         .expect(2)
         .says(&["explode"]);
 }
@@ -127,7 +167,9 @@ fn flags_do_not_override_several_specs() {
          - {total: 1, conns: 1, client: 1, contentType: json, requests: [{shares: 1, staleList: {version: v1, resource: pods}}]}\n",
     );
     kperf
-        .run(&["runner", "run", "--config", "p.yaml", "--sim", "--rate", "5"])
+        .run(&[
+            "runner", "run", "--config", "p.yaml", "--sim", "--rate", "5",
+        ])
         .expect(2)
         .says(&["CLI flag overrides are not allowed when config has multiple specs"]);
 }

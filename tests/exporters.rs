@@ -1,5 +1,12 @@
 //! Exporters are swapped without rebuilding, and none of them can hurt the run.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failure here is a failed test"
+)]
+
 use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
@@ -78,7 +85,13 @@ fn the_same_run_into_a_file_or_a_pushgateway() {
     };
     let push = format!("pushgateway=http://{}", gateway.address);
     kperf
-        .run(&[&arguments[..], &["--output", &push, "--output-set", "pushgateway.job=a/b"]].concat())
+        .run(
+            &[
+                &arguments[..],
+                &["--output", &push, "--output-set", "pushgateway.job=a/b"],
+            ]
+            .concat(),
+        )
         .expect(0);
     let metrics = gateway.get("/metrics");
     let pushed: Vec<&str> = metrics
@@ -110,12 +123,24 @@ fn a_dead_gateway_costs_an_exit_code_and_nothing_else() {
     let push = format!("pushgateway=http://127.0.0.1:{port}");
     let ran = kperf
         .run(&[
-            "run", "--plugin", "stale_get", "--sim", "--total", "100", "--output", &push,
-            "--output", "json=a.json",
+            "run",
+            "--plugin",
+            "stale_get",
+            "--sim",
+            "--total",
+            "100",
+            "--output",
+            &push,
+            "--output",
+            "json=a.json",
         ])
         .expect(6);
     ran.says(&["pushgateway", "refused", "attempt"]);
-    assert!(ran.stdout.contains("100 sent, 100 succeeded"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("100 sent, 100 succeeded"),
+        "{}",
+        ran.stdout
+    );
     assert_eq!(kperf.json("a.json")["overall"]["sent"], 100);
 }
 
@@ -124,7 +149,14 @@ fn data_alone_on_stdout() {
     let kperf = kperf!();
     let ran = kperf
         .run(&[
-            "run", "--plugin", "stale_get", "--sim", "--total", "10", "--output", "json",
+            "run",
+            "--plugin",
+            "stale_get",
+            "--sim",
+            "--total",
+            "10",
+            "--output",
+            "json",
         ])
         .expect(0);
     let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
@@ -132,8 +164,16 @@ fn data_alone_on_stdout() {
     ran.says(&["10 sent, 10 succeeded", "verdict"]);
     kperf
         .run(&[
-            "run", "--plugin", "stale_get", "--sim", "--total", "10", "--output", "json",
-            "--output", "kperf-json",
+            "run",
+            "--plugin",
+            "stale_get",
+            "--sim",
+            "--total",
+            "10",
+            "--output",
+            "json",
+            "--output",
+            "kperf-json",
         ])
         .expect(2)
         .says(&["2 outputs go to stdout"]);
@@ -144,7 +184,9 @@ fn wrong_outputs_are_known_before_the_run() {
     let kperf = kperf!();
     let arguments = ["run", "--plugin", "stale_get", "--sim", "--total", "10"];
     let run = |more: &[&str]| kperf.run(&[&arguments[..], more].concat());
-    run(&["--output", "jsn=a"]).expect(5).says(&["`jsn`", "json"]);
+    run(&["--output", "jsn=a"])
+        .expect(5)
+        .says(&["`jsn`", "json"]);
     run(&["--output", "quorum_list=a"])
         .expect(2)
         .says(&["quorum_list", "generator"]);
@@ -162,9 +204,24 @@ fn kperfs_older_forms() {
     let kperf = kperf!();
     kperf
         .run(&[
-            "run", "--plugin", "quorum_get", "--set", "version=v1", "--set", "resource=nodes", "--set",
-            "name=nobody", "--sim", "--total", "10", "--output", "kperf-json=r.json", "--output-set",
-            "kperf-json.format=flat", "--output-set", "kperf-json.errorStats=classic",
+            "run",
+            "--plugin",
+            "quorum_get",
+            "--set",
+            "version=v1",
+            "--set",
+            "resource=nodes",
+            "--set",
+            "name=nobody",
+            "--sim",
+            "--total",
+            "10",
+            "--output",
+            "kperf-json=r.json",
+            "--output-set",
+            "kperf-json.format=flat",
+            "--output-set",
+            "kperf-json.errorStats=classic",
         ])
         .expect(0);
     let result = kperf.json("r.json");

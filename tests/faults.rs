@@ -1,11 +1,25 @@
 //! Servers that stall, say no, hang up or cut short: runs end in time and count what happened.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failure here is a failed test"
+)]
+
 use kperf_tests::{Kperf, kperf};
 use serde_json::Value;
 
 fn run(kperf: &Kperf, faults: &str, more: &[&str]) -> Value {
     let mut arguments = vec![
-        "run", "--sim", "--sim-faults", faults, "--output", "json=r.json", "--plugin", "stale_get",
+        "run",
+        "--sim",
+        "--sim-faults",
+        faults,
+        "--output",
+        "json=r.json",
+        "--plugin",
+        "stale_get",
     ];
     arguments.extend(more);
     kperf.run(&arguments).expect(0);
@@ -40,7 +54,16 @@ fn a_stall_shows_in_the_response_time() {
     let report = run(
         &kperf,
         "stall=1s@4s",
-        &["--rate", "500", "--duration", "10", "--client", "50", "--conns", "5"],
+        &[
+            "--rate",
+            "500",
+            "--duration",
+            "10",
+            "--client",
+            "50",
+            "--conns",
+            "5",
+        ],
     );
     assert_eq!(report["overall"]["sent"], 5000);
     assert_eq!(report["overall"]["succeeded"], 5000);
@@ -62,12 +85,33 @@ fn goaway_is_not_an_error() {
     let report = run(
         &kperf,
         "goaway=50",
-        &["--rate", "1000", "--duration", "10", "--client", "32", "--conns", "4"],
+        &[
+            "--rate",
+            "1000",
+            "--duration",
+            "10",
+            "--client",
+            "32",
+            "--conns",
+            "4",
+        ],
     );
     assert_eq!(report["overall"]["sent"], 10_000);
-    assert_eq!(report["overall"]["failed"], 0, "{}", report["overall"]["errors"]);
-    assert!(counter(&report, "goaways") >= 150, "{}", report["phases"][0]["counters"]);
-    assert!(counter(&report, "redials") >= 150, "{}", report["phases"][0]["counters"]);
+    assert_eq!(
+        report["overall"]["failed"], 0,
+        "{}",
+        report["overall"]["errors"]
+    );
+    assert!(
+        counter(&report, "goaways") >= 150,
+        "{}",
+        report["phases"][0]["counters"]
+    );
+    assert!(
+        counter(&report, "redials") >= 150,
+        "{}",
+        report["phases"][0]["counters"]
+    );
 }
 
 #[test]
@@ -88,9 +132,22 @@ fn retries_wait_as_told_and_count_once() {
     let report = run(
         &kperf,
         "429=0.2:1s",
-        &["--total", "40", "--client", "40", "--conns", "2", "--max-retries", "10"],
+        &[
+            "--total",
+            "40",
+            "--client",
+            "40",
+            "--conns",
+            "2",
+            "--max-retries",
+            "10",
+        ],
     );
-    assert_eq!(report["overall"]["succeeded"], 40, "{}", report["overall"]["errors"]);
+    assert_eq!(
+        report["overall"]["succeeded"], 40,
+        "{}",
+        report["overall"]["errors"]
+    );
     assert_eq!(report["overall"]["sent"], 40);
     assert!(counter(&report, "retries") >= 1);
     // The wait is part of the one latency.
@@ -100,7 +157,11 @@ fn retries_wait_as_told_and_count_once() {
 #[test]
 fn resets_are_connection_errors() {
     let kperf = kperf!();
-    let report = run(&kperf, "reset=0.02", &["--total", "1000", "--client", "8", "--conns", "4"]);
+    let report = run(
+        &kperf,
+        "reset=0.02",
+        &["--total", "1000", "--client", "8", "--conns", "4"],
+    );
     let failed = only_errors(&report, &["connection/", "http2-protocol/"]);
     assert!(failed > 0);
     assert_eq!(
@@ -140,8 +201,19 @@ fn a_stream_limit_is_no_deadlock() {
     let sim = kperf.sim(&["--max-concurrent-streams", "8"]);
     kperf
         .run(&[
-            "run", "--plugin", "stale_get", "--kubeconfig", sim.kubeconfig(), "--total", "2000",
-            "--client", "64", "--conns", "1", "--output", "json=r.json",
+            "run",
+            "--plugin",
+            "stale_get",
+            "--kubeconfig",
+            sim.kubeconfig(),
+            "--total",
+            "2000",
+            "--client",
+            "64",
+            "--conns",
+            "1",
+            "--output",
+            "json=r.json",
         ])
         .expect(0);
     assert_eq!(kperf.json("r.json")["overall"]["succeeded"], 2000);
@@ -154,8 +226,19 @@ fn a_dead_server_does_not_hang_the_run() {
     let sim = kperf.sim(&[]);
     let child = kperf
         .command(&[
-            "run", "--plugin", "stale_get", "--kubeconfig", sim.kubeconfig(), "--rate", "100",
-            "--duration", "5", "--client", "4", "--output", "json=r.json",
+            "run",
+            "--plugin",
+            "stale_get",
+            "--kubeconfig",
+            sim.kubeconfig(),
+            "--rate",
+            "100",
+            "--duration",
+            "5",
+            "--client",
+            "4",
+            "--output",
+            "json=r.json",
         ])
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())

@@ -1,5 +1,12 @@
 //! kubectl, the real one, against the simulator.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failure here is a failed test"
+)]
+
 use std::{process::Command, time::Duration};
 
 use kperf_tests::{Ran, SimServer, finish, have, kperf};
@@ -24,13 +31,25 @@ fn what_an_operator_types() {
 
     let ran = kubectl(&sim, &["get", "pods", "-A"]).expect(0);
     assert_eq!(ran.stdout.lines().count(), 1 + 2 * 4, "{}", ran.stdout);
-    assert!(ran.stdout.contains("READY") && ran.stdout.contains("Running"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("READY") && ran.stdout.contains("Running"),
+        "{}",
+        ran.stdout
+    );
 
     let ran = kubectl(&sim, &["get", "nodes", "-o", "wide"]).expect(0);
-    assert!(ran.stdout.contains("INTERNAL-IP") && ran.stdout.contains("node-2"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("INTERNAL-IP") && ran.stdout.contains("node-2"),
+        "{}",
+        ran.stdout
+    );
 
     let ran = kubectl(&sim, &["get", "--raw", "/metrics"]).expect(0);
-    assert!(ran.stdout.contains("apiserver_request_total"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("apiserver_request_total"),
+        "{}",
+        ran.stdout
+    );
 
     let file = kperf.write(
         "cm.yaml",
@@ -45,13 +64,21 @@ fn what_an_operator_types() {
     );
     let ran = kubectl(&sim, &["apply", "-f", file]).expect(0);
     assert!(ran.stdout.contains("configured"), "{}", ran.stdout);
-    let ran = kubectl(&sim, &["get", "cm", "mine", "-n", "ns-1", "-o", "jsonpath={.data}"]).expect(0);
+    let ran = kubectl(
+        &sim,
+        &["get", "cm", "mine", "-n", "ns-1", "-o", "jsonpath={.data}"],
+    )
+    .expect(0);
     assert_eq!(ran.stdout, r#"{"b":"two"}"#);
 
     kubectl(&sim, &["delete", "-f", file]).expect(0);
     let ran = kubectl(&sim, &["get", "cm", "mine", "-n", "ns-1"]).expect(1);
     assert!(ran.stderr.contains("NotFound"), "{}", ran.stderr);
 
-    let ran = kubectl(&sim, &["logs", "-n", "ns-1", "pod-1", "-c", "app", "--tail", "3"]).expect(0);
+    let ran = kubectl(
+        &sim,
+        &["logs", "-n", "ns-1", "pod-1", "-c", "app", "--tail", "3"],
+    )
+    .expect(0);
     assert_eq!(ran.stdout.lines().count(), 3, "{}", ran.stdout);
 }

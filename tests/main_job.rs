@@ -1,5 +1,12 @@
 //! The main job: one plugin or profile, a target, results.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failure here is a failed test"
+)]
+
 use std::collections::BTreeSet;
 
 use kperf_tests::{kperf, repository};
@@ -7,10 +14,8 @@ use serde_json::Value;
 
 fn validate(report: &Value) {
     let schema: Value = serde_json::from_str(
-        &std::fs::read_to_string(
-            repository().join("plugins/exporter-json/report-v1.schema.json"),
-        )
-        .unwrap(),
+        &std::fs::read_to_string(repository().join("plugins/exporter-json/report-v1.schema.json"))
+            .unwrap(),
     )
     .unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
@@ -52,11 +57,21 @@ fn the_report_is_what_its_schema_says() {
     for (name, more) in [
         ("open.json", &["--rate", "500", "--client", "8"][..]),
         ("closed.json", &["--client", "8", "--conns", "2"][..]),
-        ("raw.json", &["--raw-data", "--output-set", "json.intervals=true"][..]),
+        (
+            "raw.json",
+            &["--raw-data", "--output-set", "json.intervals=true"][..],
+        ),
     ] {
         let output = format!("json={name}");
         let mut arguments = vec![
-            "run", "--plugin", "stale_get", "--sim", "--total", "300", "--output", &output,
+            "run",
+            "--plugin",
+            "stale_get",
+            "--sim",
+            "--total",
+            "300",
+            "--output",
+            &output,
         ];
         arguments.extend(more);
         kperf.run(&arguments).expect(0);
@@ -89,7 +104,11 @@ fn nine_kinds_in_kperfs_words() {
     let aggregated = &result["aggregated"];
     assert_eq!(result["perSpecResults"].as_array().unwrap().len(), 1);
     assert_eq!(aggregated["total"], 2000);
-    assert!(aggregated.get("errorStats").is_none(), "{}", aggregated["errorStats"]);
+    assert!(
+        aggregated.get("errorStats").is_none(),
+        "{}",
+        aggregated["errorStats"]
+    );
     let percentiles: Vec<f64> = aggregated["percentileLatencies"]
         .as_array()
         .unwrap()
@@ -103,8 +122,8 @@ fn nine_kinds_in_kperfs_words() {
         .keys()
         .map(|key| {
             let (method, url) = key.split_once(' ').unwrap();
-            let (server, path) = url
-                .split_at("https://".len() + url["https://".len()..].find('/').unwrap());
+            let (server, path) =
+                url.split_at("https://".len() + url["https://".len()..].find('/').unwrap());
             assert!(server.starts_with("https://127.0.0.1:"), "{server}");
             format!("{method} {{server}}{path}")
         })
@@ -124,8 +143,16 @@ fn raw_data_in_kperfs_words() {
     let profile = repository().join("examples/profiles/nine-kinds.yaml");
     let ran = kperf
         .run(&[
-            "runner", "run", "--config", profile.to_str().unwrap(), "--sim", "--raw-data",
-            "--total", "200", "--rate", "0",
+            "runner",
+            "run",
+            "--config",
+            profile.to_str().unwrap(),
+            "--sim",
+            "--raw-data",
+            "--total",
+            "200",
+            "--rate",
+            "0",
         ])
         .expect(0);
     let result: Value = serde_json::from_str(&ran.stdout).expect("JSON alone on stdout");
@@ -148,11 +175,22 @@ fn every_protocol_and_content_type() {
         &["--conns", "4", "--client", "16", "--shards", "2"],
     ] {
         let mut arguments = vec![
-            "run", "--plugin", "quorum-get", "--sim", "--total", "200", "--output", "json=r.json",
+            "run",
+            "--plugin",
+            "quorum-get",
+            "--sim",
+            "--total",
+            "200",
+            "--output",
+            "json=r.json",
         ];
         arguments.extend(more);
         kperf.run(&arguments).expect(0);
-        assert_eq!(kperf.json("r.json")["overall"]["succeeded"], 200, "{more:?}");
+        assert_eq!(
+            kperf.json("r.json")["overall"]["succeeded"],
+            200,
+            "{more:?}"
+        );
     }
 }
 
@@ -169,8 +207,14 @@ fn a_seed_repeats_the_mix() {
     let counts = |seed: &str| {
         kperf
             .run(&[
-                "run", "--profile", profile.to_str().unwrap(), "--sim", "--seed", seed,
-                "--output", "json=r.json",
+                "run",
+                "--profile",
+                profile.to_str().unwrap(),
+                "--sim",
+                "--seed",
+                seed,
+                "--output",
+                "json=r.json",
             ])
             .expect(0);
         let report = kperf.json("r.json");
@@ -193,7 +237,10 @@ fn a_seed_repeats_the_mix() {
         .find(|(name, _)| name.starts_with("LIST"))
         .unwrap()
         .1;
-    assert!((250..=350).contains(&share), "three in four: {share} of 400");
+    assert!(
+        (250..=350).contains(&share),
+        "three in four: {share} of 400"
+    );
 }
 
 /// Several specs run one after the other and stay apart in the result.
@@ -208,7 +255,12 @@ fn specs_in_sequence() {
     );
     kperf
         .run(&[
-            "run", "--profile", profile.to_str().unwrap(), "--sim", "--output", "json=r.json",
+            "run",
+            "--profile",
+            profile.to_str().unwrap(),
+            "--sim",
+            "--output",
+            "json=r.json",
         ])
         .expect(0);
     let report = kperf.json("r.json");
@@ -224,8 +276,16 @@ fn an_interrupt_keeps_the_results() {
     let kperf = kperf!();
     let mut child = kperf
         .command(&[
-            "run", "--plugin", "stale_get", "--sim", "--rate", "200", "--duration", "60",
-            "--output", "json=r.json",
+            "run",
+            "--plugin",
+            "stale_get",
+            "--sim",
+            "--rate",
+            "200",
+            "--duration",
+            "60",
+            "--output",
+            "json=r.json",
         ])
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())

@@ -1,5 +1,12 @@
 //! Plugins as their authors and users meet them: listed, inspected, started, built, configured, mixed.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failure here is a failed test"
+)]
+
 use kperf_tests::{build_plugin, kperf, repository};
 use serde_json::Value;
 
@@ -15,8 +22,18 @@ fn all_first_party_plugins_are_bundled() {
         .map(|plugin| plugin["name"].as_str().unwrap())
         .collect();
     for name in [
-        "stale_list", "quorum_list", "watch_list", "stale_get", "quorum_get", "get_pod_log",
-        "patch", "put", "post_del", "json", "kperf_json", "pushgateway",
+        "stale_list",
+        "quorum_list",
+        "watch_list",
+        "stale_get",
+        "quorum_get",
+        "get_pod_log",
+        "patch",
+        "put",
+        "post_del",
+        "json",
+        "kperf_json",
+        "pushgateway",
     ] {
         assert!(names.contains(&name), "{name} is not in {names:?}");
     }
@@ -41,16 +58,40 @@ fn inspect_tells_world_interfaces_and_configuration() {
 fn configuration_is_checked_before_anything_runs() {
     let kperf = kperf!();
     let run = |more: &[&str]| {
-        kperf.run(&[&["run", "--plugin", "quorum_list", "--sim", "--total", "1"][..], more].concat())
+        kperf.run(
+            &[
+                &["run", "--plugin", "quorum_list", "--sim", "--total", "1"][..],
+                more,
+            ]
+            .concat(),
+        )
     };
-    run(&["--set", "limt=5"]).expect(2).says(&["limt", "quorum_list"]);
-    run(&["--set", "version=v1", "--set", "resource=pods", "--set", "limit=many"])
+    run(&["--set", "limt=5"])
         .expect(2)
-        .says(&["limit"]);
-    run(&["--set", "version=v1", "--set", "resource=pods", "--set", "limit=-1"])
+        .says(&["limt", "quorum_list"]);
+    run(&[
+        "--set",
+        "version=v1",
+        "--set",
+        "resource=pods",
+        "--set",
+        "limit=many",
+    ])
+    .expect(2)
+    .says(&["limit"]);
+    run(&[
+        "--set",
+        "version=v1",
+        "--set",
+        "resource=pods",
+        "--set",
+        "limit=-1",
+    ])
+    .expect(2)
+    .says(&["limit"]);
+    run(&["--set", "resource=pods"])
         .expect(2)
-        .says(&["limit"]);
-    run(&["--set", "resource=pods"]).expect(2).says(&["version"]);
+        .says(&["version"]);
 }
 
 /// A stranger's generator, built as strangers build, alone and in a mix; shares move the counts.
@@ -63,7 +104,16 @@ fn a_third_partys_generator() {
     );
     let component = component.to_str().unwrap();
     kperf
-        .run(&["run", "--plugin", component, "--sim", "--total", "200", "--output", "json=r.json"])
+        .run(&[
+            "run",
+            "--plugin",
+            component,
+            "--sim",
+            "--total",
+            "200",
+            "--output",
+            "json=r.json",
+        ])
         .expect(0);
     assert_eq!(kperf.json("r.json")["overall"]["succeeded"], 200);
 
@@ -73,12 +123,18 @@ fn a_third_partys_generator() {
             &format!(
                 "version: 1\nspecs:\n- total: 400\n  client: 4\n  requests:\n  \
                  - {{shares: {ours}, staleList: {{version: v1, resource: nodes}}}}\n  \
-                 - {{shares: {theirs}, plugin: {component}, config: {{}}}}\n"
+                 - {{shares: {theirs}, plugin: {component}}}\n"
             ),
         );
         kperf
             .run(&[
-                "run", "--profile", profile.to_str().unwrap(), "--sim", "--seed", "1", "--output",
+                "run",
+                "--profile",
+                profile.to_str().unwrap(),
+                "--sim",
+                "--seed",
+                "1",
+                "--output",
                 "json=r.json",
             ])
             .expect(0);
@@ -88,7 +144,12 @@ fn a_third_partys_generator() {
             .as_array()
             .unwrap()
             .iter()
-            .filter(|series| series["name"].as_str().unwrap().starts_with("LIST /api/v1/nodes?"))
+            .filter(|series| {
+                series["name"]
+                    .as_str()
+                    .unwrap()
+                    .starts_with("LIST /api/v1/nodes?")
+            })
             .map(|series| series["sent"].as_u64().unwrap())
             .sum::<u64>()
     };
@@ -108,7 +169,13 @@ fn a_new_project_builds_and_runs() {
     let component = build_plugin(&kperf.path("my-generator"), "my_generator");
     kperf
         .run(&[
-            "run", "--plugin", component.to_str().unwrap(), "--sim", "--total", "50", "--output",
+            "run",
+            "--plugin",
+            component.to_str().unwrap(),
+            "--sim",
+            "--total",
+            "50",
+            "--output",
             "json=r.json",
         ])
         .expect(0);
@@ -120,7 +187,16 @@ fn a_new_project_builds_and_runs() {
     let component = build_plugin(&kperf.path("my-exporter"), "my_exporter");
     let output = format!("{}=out.txt", component.display());
     kperf
-        .run(&["run", "--plugin", "stale_get", "--sim", "--total", "50", "--output", &output])
+        .run(&[
+            "run",
+            "--plugin",
+            "stale_get",
+            "--sim",
+            "--total",
+            "50",
+            "--output",
+            &output,
+        ])
         .expect(0);
     assert!(!std::fs::read(kperf.path("out.txt")).unwrap().is_empty());
 
@@ -128,7 +204,5 @@ fn a_new_project_builds_and_runs() {
         .run(&["plugin", "new", "my-generator"])
         .expect(2)
         .says(&["my-generator"]);
-    kperf
-        .run(&["plugin", "new", "../Bad Name"])
-        .expect(2);
+    kperf.run(&["plugin", "new", "../Bad Name"]).expect(2);
 }

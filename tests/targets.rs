@@ -1,5 +1,12 @@
 //! Every way to a server, against a simulator of its own.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failure here is a failed test"
+)]
+
 use kperf_tests::{Kperf, kperf};
 
 /// What the kubeconfig of the simulator holds under a key.
@@ -16,7 +23,21 @@ fn field(kubeconfig: &str, key: &str) -> String {
 }
 
 fn get_a_node(kperf: &Kperf, target: &[&str]) -> kperf_tests::Ran {
-    kperf.run(&[&["run", "--plugin", "stale_get", "--total", "5", "--output", "json=r.json"][..], target].concat())
+    kperf.run(
+        &[
+            &[
+                "run",
+                "--plugin",
+                "stale_get",
+                "--total",
+                "5",
+                "--output",
+                "json=r.json",
+            ][..],
+            target,
+        ]
+        .concat(),
+    )
 }
 
 #[test]
@@ -28,14 +49,27 @@ fn every_credential() {
     let ca = field(&kubeconfig, "certificate-authority-data");
     let succeeded = |target: &[&str]| {
         get_a_node(&kperf, target).expect(0);
-        assert_eq!(kperf.json("r.json")["overall"]["succeeded"], 5, "{target:?}");
+        assert_eq!(
+            kperf.json("r.json")["overall"]["succeeded"],
+            5,
+            "{target:?}"
+        );
     };
 
     succeeded(&["--kubeconfig", sim.kubeconfig()]);
-    succeeded(&["--server", &sim.url, "--insecure-skip-tls-verify", "--token", &token]);
+    succeeded(&[
+        "--server",
+        &sim.url,
+        "--insecure-skip-tls-verify",
+        "--token",
+        &token,
+    ]);
     let token_file = kperf.write("token", &format!("{token}\n"));
     succeeded(&[
-        "--server", &sim.url, "--insecure-skip-tls-verify", "--token-file",
+        "--server",
+        &sim.url,
+        "--insecure-skip-tls-verify",
+        "--token-file",
         token_file.to_str().unwrap(),
     ]);
 
@@ -68,12 +102,26 @@ fn every_credential() {
         .says(&["certificate"]);
     let ran = get_a_node(
         &kperf,
-        &["--server", &sim.url, "--insecure-skip-tls-verify", "--token", "sesame"],
+        &[
+            "--server",
+            &sim.url,
+            "--insecure-skip-tls-verify",
+            "--token",
+            "sesame",
+        ],
     )
     .expect(0);
     assert_eq!(kperf.json("r.json")["overall"]["errors"]["http/401"], 5);
     assert!(!ran.stderr.contains("sesame") && !ran.stdout.contains("sesame"));
-    get_a_node(&kperf, &["--kubeconfig", exec.to_str().unwrap(), "--context", "missing"])
-        .expect(4)
-        .says(&["missing"]);
+    get_a_node(
+        &kperf,
+        &[
+            "--kubeconfig",
+            exec.to_str().unwrap(),
+            "--context",
+            "missing",
+        ],
+    )
+    .expect(4)
+    .says(&["missing"]);
 }

@@ -86,9 +86,8 @@ fn start_log(verbose: u8, plain: bool) {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    let colours = !plain
-        && std::io::stderr().is_terminal()
-        && std::env::var_os("NO_COLOR").is_none();
+    let colours =
+        !plain && std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -257,7 +256,9 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     while !rest.is_empty() {
         let digits = rest
             .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .ok_or_else(|| format!("`{text}` has no unit; write for example 100us, 5ms, 90s, 5m"))?;
+            .ok_or_else(|| {
+                format!("`{text}` has no unit; write for example 100us, 5ms, 90s, 5m")
+            })?;
         let (number, after) = rest.split_at(digits);
         let unit_end = after
             .find(|c: char| c.is_ascii_digit())

@@ -122,9 +122,7 @@ impl Exports {
         let Some(thread) = self.thread.take() else {
             return Vec::new();
         };
-        self.messages
-            .send(Message::Finish(Box::new(summary)))
-            .ok();
+        self.messages.send(Message::Finish(Box::new(summary))).ok();
         thread.join().unwrap_or_else(|_| {
             vec![ExportFailure {
                 name: "all".to_owned(),

@@ -57,19 +57,21 @@ pub fn summary(
     let mut level = Level::Certified;
     for phase in phases {
         level = level.max(phase.verdict.level);
-        findings.extend(phase.verdict.findings.iter().map(|finding| doc::Finding {
-            severity: match finding.severity {
-                Severity::Note => "info",
-                Severity::Warning => "warning",
-                Severity::Error => "error",
+        findings.extend(phase.verdict.findings.iter().map(|finding| {
+            doc::Finding {
+                severity: match finding.severity {
+                    Severity::Note => "info",
+                    Severity::Warning => "warning",
+                    Severity::Error => "error",
+                }
+                .to_owned(),
+                code: format!("self-check/{}", finding.code),
+                message: if phases.len() == 1 {
+                    finding.message.clone()
+                } else {
+                    format!("{}: {}", phase.result.name, finding.message)
+                },
             }
-            .to_owned(),
-            code: format!("self-check/{}", finding.code),
-            message: if phases.len() == 1 {
-                finding.message.clone()
-            } else {
-                format!("{}: {}", phase.result.name, finding.message)
-            },
         }));
         if let Ended::Failed(error) = &phase.result.ended {
             findings.push(doc::Finding {

@@ -288,9 +288,8 @@ fn settings(
     shards: (u32, &str),
     (pile_up, kernel_timestamps): (Duration, bool),
 ) -> Vec<(String, String)> {
-    let time = |duration: Duration| {
-        summary::time(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
-    };
+    let time =
+        |duration: Duration| summary::time(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
     let mut settings = vec![
         (
             "rate",

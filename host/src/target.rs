@@ -43,15 +43,16 @@ impl TargetArgs {
     /// The objects or faults of the simulator cannot be read, or there is no target at all.
     pub fn choice(&self) -> anyhow::Result<TargetChoice> {
         if let Some(objects) = &self.sim {
-            let mut config = SimConfig::default();
-            config.seed_objects = objects
-                .parse()
-                .with_context(|| format!("--sim {objects}"))?;
-            if let Some(faults) = &self.sim_faults {
-                config.faults = faults
+            let faults = self.sim_faults.as_deref().unwrap_or_default();
+            let config = SimConfig {
+                seed_objects: objects
                     .parse()
-                    .with_context(|| format!("--sim-faults {faults}"))?;
-            }
+                    .with_context(|| format!("--sim {objects}"))?,
+                faults: faults
+                    .parse()
+                    .with_context(|| format!("--sim-faults {faults}"))?,
+                ..SimConfig::default()
+            };
             return Ok(TargetChoice::Sim(Box::new(config)));
         }
         if let Some(url) = &self.server {

@@ -68,7 +68,10 @@ impl Ran {
 impl Kperf {
     /// For [`kperf!`].
     #[must_use]
-    #[allow(clippy::expect_used, reason = "support code of tests: a failure here is a failed test")]
+    #[allow(
+        clippy::expect_used,
+        reason = "support code of tests: a failure here is a failed test"
+    )]
     pub fn new(binary: &str) -> Self {
         Self {
             binary: binary.into(),
@@ -143,7 +146,9 @@ impl Kperf {
         let stderr = child.stderr.take().expect("its stderr");
         let mut lines = BufReader::new(stderr);
         let mut line = String::new();
-        lines.read_line(&mut line).expect("a line from the simulator");
+        lines
+            .read_line(&mut line)
+            .expect("a line from the simulator");
         let url = line
             .split_whitespace()
             .find(|word| word.starts_with("http"))
@@ -287,7 +292,12 @@ pub fn build_plugin(project: &Path, name: &str) -> PathBuf {
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("CARGO_BUILD_TARGET");
     let ran = finish(command, Duration::from_secs(600));
-    assert!(ran.code == Some(0), "building {}:\n{}", project.display(), ran.stderr);
+    assert!(
+        ran.code == Some(0),
+        "building {}:\n{}",
+        project.display(),
+        ran.stderr
+    );
     let component = target.join(format!("wasm32-wasip2/release/{name}.wasm"));
     if !component.is_file() {
         panic!("cargo built no {}", component.display());
@@ -298,9 +308,8 @@ pub fn build_plugin(project: &Path, name: &str) -> PathBuf {
 /// Whether a program is on the PATH; prints the skipped line when it is not.
 #[must_use]
 pub fn have(program: &str, what: &str) -> bool {
-    let found = std::env::var_os("PATH").is_some_and(|path| {
-        std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
-    });
+    let found = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()));
     if !found {
         eprintln!("skipped: {what} needs `{program}`, which is not installed");
     }

@@ -92,7 +92,9 @@ pub fn prepare(args: &OutputArgs, plugins: &mut Plugins) -> Result<Vec<Output>, 
     if on_stdout > 1 {
         return Err(Failed {
             exit: Exit::Usage,
-            error: anyhow!("{on_stdout} outputs go to stdout; give all but one a destination (NAME=FILE)"),
+            error: anyhow!(
+                "{on_stdout} outputs go to stdout; give all but one a destination (NAME=FILE)"
+            ),
         });
     }
     Ok(outputs)
@@ -116,10 +118,7 @@ pub fn assign(object: &mut Map<String, Value>, setting: &str) -> anyhow::Result<
         if key.is_empty() {
             bail!("`{setting}` has an empty key");
         }
-        at = match at
-            .entry(key)
-            .or_insert_with(|| Value::Object(Map::new()))
-        {
+        at = match at.entry(key).or_insert_with(|| Value::Object(Map::new())) {
             Value::Object(inner) => inner,
             _ => bail!("`{key}` in `{path}` is already set to something that has no keys"),
         };
@@ -159,10 +158,30 @@ mod tests {
     #[test]
     fn bad_settings_say_why() {
         let mut object = Map::new();
-        assert!(assign(&mut object, "limit").unwrap_err().to_string().contains("KEY=VALUE"));
-        assert!(assign(&mut object, "=1").unwrap_err().to_string().contains("empty key"));
-        assert!(assign(&mut object, "a..b=1").unwrap_err().to_string().contains("empty key"));
+        assert!(
+            assign(&mut object, "limit")
+                .unwrap_err()
+                .to_string()
+                .contains("KEY=VALUE")
+        );
+        assert!(
+            assign(&mut object, "=1")
+                .unwrap_err()
+                .to_string()
+                .contains("empty key")
+        );
+        assert!(
+            assign(&mut object, "a..b=1")
+                .unwrap_err()
+                .to_string()
+                .contains("empty key")
+        );
         assign(&mut object, "a=1").unwrap();
-        assert!(assign(&mut object, "a.b=1").unwrap_err().to_string().contains("no keys"));
+        assert!(
+            assign(&mut object, "a.b=1")
+                .unwrap_err()
+                .to_string()
+                .contains("no keys")
+        );
     }
 }

@@ -106,9 +106,7 @@ pub fn run(args: RunArgs, live: Live) -> Result<Exit, Failed> {
         .collect::<anyhow::Result<Vec<_>>>()
         .or_exit(Exit::Usage)?;
     let outputs = output::prepare(&args.output, &mut plugins)?;
-    let summary_on_stderr = outputs
-        .iter()
-        .any(|output| output.destination.is_stdout());
+    let summary_on_stderr = outputs.iter().any(|output| output.destination.is_stdout());
     let mut job = job(
         &profile,
         &args.load,
@@ -250,14 +248,10 @@ pub fn specs(
                     ),
                 });
             }
-            // In a profile what kperf requires stays required: there only the user's configuration counts.
-            let config = match (&entry.config, profile.is_from_file()) {
-                (Some(config), _) => Some(config.clone()),
-                (None, true) => Some(Value::Object(Map::new())),
-                (None, false) => None,
-            };
+            // kperf's kinds always bring a configuration, so what kperf requires stays required; a plugin
+            // that is given none uses its default.
             let config = plugin
-                .resolve_config(config)
+                .resolve_config(entry.config.clone())
                 .map_err(|error| {
                     profile.key_errors(
                         entry,
@@ -335,9 +329,7 @@ fn open_once(
         });
     }
     let place = profile.place(&entry.path);
-    Err(error)
-        .with_context(|| place)
-        .or_exit(Exit::Plugin)
+    Err(error).with_context(|| place).or_exit(Exit::Plugin)
 }
 
 /// A file says by itself where a key stands; flags do not.
@@ -353,7 +345,11 @@ fn of_flags(profile: &Profile, plugin: &str, error: ProfileError) -> anyhow::Err
 ///
 /// # Errors
 /// What is wrong, with file, line and key.
-pub fn prepare_profile(path: &Path, lenient: bool, live: &Live) -> Result<(Profile, Resolved), Failed> {
+pub fn prepare_profile(
+    path: &Path,
+    lenient: bool,
+    live: &Live,
+) -> Result<(Profile, Resolved), Failed> {
     let profile = read_profile(path, lenient, live)?;
     let resolved = profile
         .resolve(&Overrides::default())

@@ -90,7 +90,10 @@ pub fn run(args: &SimArgs) -> Result<Exit, Failed> {
             .or_exit(Exit::Failure)?;
         eprintln!("serving {}; kubeconfig in {}", sim.url(), path.display());
     } else {
-        eprintln!("serving {}; --kubeconfig FILE writes a kubeconfig for it", sim.url());
+        eprintln!(
+            "serving {}; --kubeconfig FILE writes a kubeconfig for it",
+            sim.url()
+        );
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()

@@ -232,24 +232,46 @@ fn cost(kperf: &Path, server: &Server, requests: u64, rounds: usize) -> anyhow::
             case.streams.to_string(),
         );
         if on_path("h2load") {
-            clients.push(("h2load", words(&["h2load", "-n", &n, "-c", &c, "-m", &m, &url])));
+            clients.push((
+                "h2load",
+                words(&["h2load", "-n", &n, "-c", &c, "-m", &m, &url]),
+            ));
         }
         if on_path("oha") {
             clients.push((
                 "oha",
                 words(&[
-                    "oha", "-n", &n, "-c", &c, "-p", &m, "--http2", "--insecure", "--no-tui", &url,
+                    "oha",
+                    "-n",
+                    &n,
+                    "-c",
+                    &c,
+                    "-p",
+                    &m,
+                    "--http2",
+                    "--insecure",
+                    "--no-tui",
+                    &url,
                 ]),
             ));
         }
         let client = (case.conns * case.streams).to_string();
         let total = [
-            "--total", &n, "--conns", &c, "--client", &client, "--shards=1",
+            "--total",
+            &n,
+            "--conns",
+            &c,
+            "--client",
+            &client,
+            "--shards=1",
         ];
         clients.push(("kperf-host", server.kperf(kperf, case.object, &total)));
         let mut off = total.to_vec();
         off.push("--pile-up=0");
-        clients.push(("kperf-host, no pile-up", server.kperf(kperf, case.object, &off)));
+        clients.push((
+            "kperf-host, no pile-up",
+            server.kperf(kperf, case.object, &off),
+        ));
 
         let mut samples: Vec<Vec<(f64, f64, f64)>> = vec![Vec::new(); clients.len()];
         for _ in 0..rounds {
@@ -342,11 +364,17 @@ fn start(kperf: &Path, server: &Server, rounds: usize) -> anyhow::Result<()> {
 
 fn pile_up(kperf: &Path, server: &Server, rate: u64, seconds: u64) -> anyhow::Result<()> {
     println!("service time at {rate}/s for {seconds} s, 10 connections, 100 clients, in us");
-    println!("{:<34} {:>8} {:>8} {:>8} {:>8}", "", "p50", "p90", "p99", "p99.9");
+    println!(
+        "{:<34} {:>8} {:>8} {:>8} {:>8}",
+        "", "p50", "p90", "p99", "p99.9"
+    );
     for (name, flags) in [
         ("pile-up 100 us, kernel stamps", &[][..]),
         ("no pile-up, kernel stamps", &["--pile-up=0"][..]),
-        ("pile-up 100 us, stamped at read", &["--no-kernel-timestamps"][..]),
+        (
+            "pile-up 100 us, stamped at read",
+            &["--no-kernel-timestamps"][..],
+        ),
         (
             "no pile-up, stamped at read",
             &["--pile-up=0", "--no-kernel-timestamps"][..],
@@ -409,8 +437,8 @@ fn run(command: &[String]) -> anyhow::Result<Used> {
         );
     }
     let delta = |after: nix::sys::time::TimeVal, before: nix::sys::time::TimeVal| {
-        let micros = (after.tv_sec() - before.tv_sec()) * 1_000_000
-            + (after.tv_usec() - before.tv_usec());
+        let micros =
+            (after.tv_sec() - before.tv_sec()) * 1_000_000 + (after.tv_usec() - before.tv_usec());
         Duration::from_micros(u64::try_from(micros).unwrap_or(0))
     };
     Ok(Used {
@@ -442,7 +470,6 @@ fn words(words: &[&str]) -> Vec<String> {
 }
 
 fn on_path(program: &str) -> bool {
-    std::env::var_os("PATH").is_some_and(|path| {
-        std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
-    })
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
 }

@@ -315,7 +315,11 @@ mod tests {
         for piece in [1, 7, 4096] {
             let scanner = scan(&HeaderMap::new(), format!("{added}\n").as_bytes(), piece);
             assert!(!scanner.is_initial_end());
-            let scanner = scan(&HeaderMap::new(), format!("{added}\n{bookmark}\n").as_bytes(), piece);
+            let scanner = scan(
+                &HeaderMap::new(),
+                format!("{added}\n{bookmark}\n").as_bytes(),
+                piece,
+            );
             assert!(scanner.is_initial_end());
             assert_eq!(scanner.events(), 2);
             let scanner = scan(&HeaderMap::new(), format!("{gone}\n").as_bytes(), piece);

@@ -212,11 +212,8 @@ impl Watch {
                         self.since
                     ));
                     out.extend_from_slice(
-                        format!(
-                            "{{\"type\":\"ERROR\",\"object\":{}}}\n",
-                            status.to_value()
-                        )
-                        .as_bytes(),
+                        format!("{{\"type\":\"ERROR\",\"object\":{}}}\n", status.to_value())
+                            .as_bytes(),
                     );
                 }
             }
