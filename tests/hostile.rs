@@ -26,7 +26,7 @@ fn a_hostile_generator_ends_its_phase_and_no_more() {
     let component = component.to_str().unwrap();
     // What is sent is whatever the guest made before; only `trap-midway` makes something first.
     for (misbehave, says) in [
-        ("loop", "deadline"),
+        ("loop", "limit of 250 ms"),
         ("grow", "memory"),
         ("panic", "the moon is not full"),
         ("million", "1000000"),
@@ -34,7 +34,7 @@ fn a_hostile_generator_ends_its_phase_and_no_more() {
         ("arena-long", "arena"),
         ("column", "tag"),
         ("fail", "the moon is not full"),
-        ("open-loop", "deadline"),
+        ("open-loop", "limit of"),
     ] {
         let set = format!("misbehave={misbehave}");
         let ran = kperf

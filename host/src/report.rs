@@ -57,7 +57,13 @@ pub fn summary(
     let mut level = Level::Certified;
     for phase in phases {
         level = level.max(phase.verdict.level);
-        findings.extend(phase.verdict.findings.iter().map(|finding| {
+        // A failed source is said below, with its own code.
+        let judged = phase
+            .verdict
+            .findings
+            .iter()
+            .filter(|finding| finding.code != "source-failed");
+        findings.extend(judged.map(|finding| {
             doc::Finding {
                 severity: match finding.severity {
                     Severity::Note => "info",

@@ -328,8 +328,15 @@ fn open_once(
             error,
         });
     }
-    let place = profile.place(&entry.path);
-    Err(error).with_context(|| place).or_exit(Exit::Plugin)
+    let place = if profile.is_from_file() {
+        format!("{}: ", profile.place(&entry.path))
+    } else {
+        String::new()
+    };
+    Err(Failed {
+        exit: Exit::Plugin,
+        error: anyhow!("{place}{error}"),
+    })
 }
 
 /// A file says by itself where a key stands; flags do not.
