@@ -148,7 +148,7 @@ impl Server {
         fs::write(
             dir.join("nginx.conf"),
             format!(
-                "daemon off;\nworker_processes 1;\npid {d}/pid;\nerror_log stderr error;\nevents {{ worker_connections 4096; }}\n\
+                "daemon off;\nmaster_process off;\nworker_processes 1;\npid {d}/pid;\nerror_log stderr error;\nevents {{ worker_connections 4096; }}\n\
                  http {{\n  access_log off;\n  client_body_temp_path {d};\n  proxy_temp_path {d};\n  fastcgi_temp_path {d};\n  \
                  uwsgi_temp_path {d};\n  scgi_temp_path {d};\n  keepalive_requests 100000000;\n  http2_max_concurrent_streams 256;\n  \
                  open_file_cache max=16;\n  default_type application/json;\n  \
