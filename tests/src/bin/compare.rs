@@ -10,6 +10,8 @@
 //! `memory` samples the resident memory of a run at full speed; `start` times a run of one request;
 //! `pile-up` prints percentiles with pile-up on and off, and with and without kernel stamps, at a fixed rate.
 
+#![allow(clippy::print_stdout, reason = "what it prints is what it is for")]
+
 use std::{
     fs,
     net::TcpListener,
