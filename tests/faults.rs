@@ -69,7 +69,7 @@ fn a_stall_shows_in_the_response_time() {
     assert_eq!(report["overall"]["succeeded"], 5000);
     let p99 = percentile(&report, "response_time", "p99");
     assert!(
-        (800_000_000..1_300_000_000).contains(&p99),
+        (800_000_000..3_000_000_000).contains(&p99),
         "response-time p99 is {p99} ns"
     );
     let service = percentile(&report, "service_time", "p99.9");
@@ -224,29 +224,23 @@ fn a_stream_limit_is_no_deadlock() {
 fn a_dead_server_does_not_hang_the_run() {
     let kperf = kperf!();
     let sim = kperf.sim(&[]);
-    let child = kperf
-        .command(&[
-            "run",
-            "--plugin",
-            "stale_get",
-            "--kubeconfig",
-            sim.kubeconfig(),
-            "--rate",
-            "100",
-            "--duration",
-            "5",
-            "--client",
-            "4",
-            "--output",
-            "json=r.json",
-        ])
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    std::thread::sleep(std::time::Duration::from_secs(2));
+    let command = kperf.command(&[
+        "run",
+        "--plugin",
+        "stale_get",
+        "--kubeconfig",
+        sim.kubeconfig(),
+        "--rate",
+        "100",
+        "--duration",
+        "5",
+        "--client",
+        "4",
+        "--output",
+        "json=r.json",
+    ]);
+    let mut child = kperf_tests::start_until_first_interval(command);
     drop(sim);
-    let mut child = child;
     let status = kperf_tests::wait(&mut child, std::time::Duration::from_secs(60)).unwrap();
     assert_eq!(status.code(), Some(0));
     let report = kperf.json("r.json");

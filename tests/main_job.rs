@@ -274,24 +274,19 @@ fn specs_in_sequence() {
 #[test]
 fn an_interrupt_keeps_the_results() {
     let kperf = kperf!();
-    let mut child = kperf
-        .command(&[
-            "run",
-            "--plugin",
-            "stale_get",
-            "--sim",
-            "--rate",
-            "200",
-            "--duration",
-            "60",
-            "--output",
-            "json=r.json",
-        ])
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    std::thread::sleep(std::time::Duration::from_secs(4));
+    let command = kperf.command(&[
+        "run",
+        "--plugin",
+        "stale_get",
+        "--sim",
+        "--rate",
+        "200",
+        "--duration",
+        "60",
+        "--output",
+        "json=r.json",
+    ]);
+    let mut child = kperf_tests::start_until_first_interval(command);
     let pid = i32::try_from(child.id()).unwrap();
     nix::sys::signal::kill(
         nix::unistd::Pid::from_raw(pid),

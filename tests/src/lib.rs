@@ -223,6 +223,41 @@ pub fn finish(mut command: Command, limit: Duration) -> Ran {
     }
 }
 
+/// Starts a run and returns when it has reported its first interval: load is flowing.
+#[must_use]
+#[track_caller]
+#[allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "support code of tests: a failure here is a failed test"
+)]
+pub fn start_until_first_interval(mut command: Command) -> Child {
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a started process");
+    let mut lines = BufReader::new(child.stderr.take().expect("its stderr"));
+    let mut seen = String::new();
+    loop {
+        let mut line = String::new();
+        if lines.read_line(&mut line).unwrap_or(0) == 0 {
+            child.kill().ok();
+            panic!("the run ended before its first interval:\n{seen}");
+        }
+        seen.push_str(&line);
+        if line.starts_with("load ") {
+            break;
+        }
+    }
+    // Keep reading, so that it never waits for us.
+    std::thread::spawn(move || {
+        let mut rest = String::new();
+        lines.read_to_string(&mut rest).ok();
+    });
+    child
+}
+
 /// Waits for the end of a process; none when it had to be killed at the limit.
 #[must_use]
 pub fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
