@@ -237,8 +237,8 @@ fn shards(
     specs: &[Spec],
     in_process_server: bool,
 ) -> (u32, String) {
-    /// What one shard is trusted with before a second one is worth its connections; well below what
-    /// a core does in the benches.
+    /// What one shard is trusted with before a second one is worth its connections: a guess on
+    /// the safe side, not a measured limit.
     const RATE_PER_SHARD: f64 = 10_000.0;
     let conns = conns.max(1);
     if let Some(asked) = asked {

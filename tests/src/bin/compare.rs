@@ -2,8 +2,8 @@
 //!
 //! Question it answers: how much CPU (user + system) does kperf-host spend per request, with a plugin and
 //! both histograms on, as a ratio to its peers in the same run? Wall time is not compared: client and server
-//! share two cores here. The server is nginx with one worker on core 0 when it is installed, else the
-//! simulator; clients run one after the other on core 1, several rounds, medians.
+//! share two cores here. The server is nginx, one process on core 0; clients run one after the other on
+//! core 1, several rounds, medians.
 //!
 //!     cargo build --release && cargo run --release -p kperf-tests --bin compare -- cost
 //!
@@ -74,7 +74,7 @@ fn main() -> anyhow::Result<()> {
             arguments.kperf.display()
         )
     })?;
-    let server = Server::start(&kperf)?;
+    let server = Server::start()?;
     match arguments.question {
         Question::Cost { requests, rounds } => cost(&kperf, &server, requests, rounds),
         Question::Memory { seconds } => memory(&kperf, &server, seconds),
@@ -88,8 +88,6 @@ struct Server {
     child: Child,
     dir: tempfile::TempDir,
     port: u16,
-    what: &'static str,
-    token: Option<String>,
 }
 
 impl Drop for Server {
@@ -100,29 +98,19 @@ impl Drop for Server {
 }
 
 impl Server {
-    fn start(kperf: &Path) -> anyhow::Result<Self> {
+    fn start() -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let (command, what) = if on_path("nginx") {
-            (Self::nginx(dir.path(), port)?, "nginx, one worker")
-        } else {
-            bail!(
-                "nginx is not installed, and {} sim cannot stand in for it here: install the package nginx-light",
-                kperf.display()
-            );
-        };
+        if !on_path("nginx") {
+            bail!("nginx is not installed; install the package nginx-light");
+        }
+        let command = Self::nginx(dir.path(), port)?;
         let child = pinned(0, command)
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
             .spawn()
             .context("cannot start the server")?;
-        let server = Self {
-            child,
-            dir,
-            port,
-            what,
-            token: None,
-        };
+        let server = Self { child, dir, port };
         let end = Instant::now() + Duration::from_secs(10);
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
             if Instant::now() > end {
@@ -186,9 +174,6 @@ impl Server {
             format!("--server={}", self.url()),
             "--insecure-skip-tls-verify".to_owned(),
         ];
-        if let Some(token) = &self.token {
-            arguments.push(format!("--token={token}"));
-        }
         arguments.extend(more.iter().map(|text| (*text).to_owned()));
         arguments
     }
@@ -218,8 +203,7 @@ fn cost(kperf: &Path, server: &Server, requests: u64, rounds: usize) -> anyhow::
         case("64 KiB, 10 x 10", LARGE, "large", 10, 10, requests / 5),
     ];
     println!(
-        "server {} on core 0, clients in turns on core 1, {rounds} rounds, median CPU per request in us (user + system)",
-        server.what
+        "server nginx on core 0, clients in turns on core 1, {rounds} rounds, median CPU per request in us (user + system)"
     );
     println!(
         "{:<16} {:<22} {:>20} {:>10} {:>12}",
