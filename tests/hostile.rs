@@ -116,6 +116,69 @@ fn a_hostile_exporter_costs_its_output_only() {
 }
 
 #[test]
+fn a_generator_for_another_version_says_which_it_needs_and_which_there_is() {
+    let kperf = kperf!();
+    let mut component = std::fs::read(hostile("generator")).unwrap();
+    let (known, unknown) = (
+        b"kperf:workload/generator@0.1.0",
+        b"kperf:workload/generator@0.9.0",
+    );
+    let mut found = 0;
+    for start in 0..component.len() - known.len() {
+        let end = start + known.len();
+        if component[start..end] == *known {
+            component[start..end].copy_from_slice(unknown);
+            found += 1;
+        }
+    }
+    assert!(found > 0);
+    std::fs::write(kperf.path("later.wasm"), component).unwrap();
+    for command in [
+        &["run", "--plugin", "later.wasm", "--sim", "--total", "1"][..],
+        &["plugin", "inspect", "later.wasm"],
+    ] {
+        kperf.run(command).expect(5).says(&[
+            "later.wasm",
+            "kperf:workload/generator@0.9.0",
+            "0.1.0",
+        ]);
+    }
+}
+
+#[test]
+fn a_generator_that_wants_the_network_is_refused_before_it_runs() {
+    let kperf = kperf!();
+    let component = wat::parse_str(
+        r#"(component
+          (import "wasi:http/outgoing-handler@0.2.0" (instance))
+          (instance $nothing)
+          (export "kperf:core/identity@0.1.0" (instance $nothing))
+          (export "kperf:workload/generator@0.1.0" (instance $nothing)))"#,
+    )
+    .unwrap();
+    std::fs::write(kperf.path("outgoing.wasm"), component).unwrap();
+    let ran = kperf
+        .run(&["run", "--plugin", "outgoing.wasm", "--sim", "--total", "1"])
+        .expect(5);
+    ran.says(&["outgoing.wasm", "wasi:http/outgoing-handler"]);
+    // What gets through, WASI's own sockets, is empty: nothing can be reached.
+    let component = hostile("generator");
+    kperf
+        .run(&[
+            "run",
+            "--plugin",
+            component.to_str().unwrap(),
+            "--set",
+            "misbehave=connect",
+            "--sim",
+            "--total",
+            "1",
+        ])
+        .expect(5)
+        .says(&["hostile", "[network]", "PermissionDenied"]);
+}
+
+#[test]
 fn what_is_no_plugin_says_so() {
     let kperf = kperf!();
     for (name, bytes) in [
