@@ -15,7 +15,7 @@ pub(crate) mod exchange;
 pub(crate) mod failure;
 pub(crate) mod http1;
 pub(crate) mod http2;
-pub(crate) mod slot;
+pub(crate) mod redial;
 pub(crate) mod socket;
 pub(crate) mod watch;
 

@@ -29,9 +29,10 @@ pub struct Template {
 }
 
 /// How an exchange runs and when it counts as done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ExchangeKind {
     /// One answer, drained to its end.
+    #[default]
     Request,
     /// A watch that ends, as a success, at the bookmark that closes the initial events.
     WatchList,

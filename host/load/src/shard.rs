@@ -7,8 +7,10 @@
 //! (intervals, stop, end).
 
 pub(crate) mod feed;
+pub(crate) mod intervals;
 pub(crate) mod lanes;
 pub(crate) mod park;
 pub(crate) mod phase;
 pub(crate) mod run;
+pub(crate) mod shapes;
 pub(crate) mod worker;

@@ -12,7 +12,7 @@ use crate::{
     plan::PhasePlan,
     request::SourceError,
     result::{Counters, Ended, Interval, PhaseResult, Samples, Series, ShardReport, counter},
-    shard::run::{Piece, Report},
+    shard::{intervals::Piece, run::Report},
 };
 
 /// A phase in the making.

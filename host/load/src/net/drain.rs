@@ -1,7 +1,5 @@
 //! What happens to the bytes of a body: counted, watched, or captured up to a bound. Never kept.
 
-use http::HeaderMap;
-
 use super::{failure::Failure, watch::WatchScanner};
 use crate::request::ExchangeKind;
 
@@ -17,38 +15,43 @@ pub(crate) enum Step {
     Done,
 }
 
-/// The consumer of one body.
-#[derive(Debug)]
-pub(crate) struct Drain<'a> {
-    capture: Option<&'a mut Vec<u8>>,
-    watch: Option<WatchScanner>,
+/// The consumer of one body after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Drain {
     kind: ExchangeKind,
+    wants_capture: bool,
+    captured: Vec<u8>,
+    watch: Option<WatchScanner>,
 }
 
-impl<'a> Drain<'a> {
-    pub(crate) fn new(kind: ExchangeKind, capture: Option<&'a mut Vec<u8>>) -> Self {
-        Self {
-            capture,
-            watch: None,
-            kind,
+impl Drain {
+    /// A new exchange.
+    pub(crate) fn reset(&mut self, kind: ExchangeKind, wants_capture: bool) {
+        self.kind = kind;
+        self.wants_capture = wants_capture;
+        self.captured.clear();
+        self.watch = None;
+    }
+
+    /// The headers of a 2xx are there; the content type is asked for only when it matters.
+    pub(crate) fn begin(&mut self, content_type: impl FnOnce() -> Option<Vec<u8>>) {
+        self.captured.clear();
+        if self.kind != ExchangeKind::Request {
+            self.watch = Some(WatchScanner::new(&content_type().unwrap_or_default()));
         }
     }
 
-    /// The response headers of a 2xx are there.
-    pub(crate) fn begin(&mut self, headers: &HeaderMap) {
-        if let Some(capture) = &mut self.capture {
-            capture.clear();
-        }
-        if self.kind != ExchangeKind::Request {
-            self.watch = Some(WatchScanner::new(headers));
-        }
+    /// What was captured of the body.
+    pub(crate) fn captured(&self) -> &[u8] {
+        &self.captured
     }
 
     /// A piece of a 2xx body.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Step {
-        if let Some(capture) = &mut self.capture {
-            let room = MAX_CAPTURE_BYTES.saturating_sub(capture.len());
-            capture.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
+        if self.wants_capture {
+            let room = MAX_CAPTURE_BYTES.saturating_sub(self.captured.len());
+            self.captured
+                .extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
         }
         match &mut self.watch {
             None => Step::More,
@@ -62,7 +65,7 @@ impl<'a> Drain<'a> {
     }
 
     /// The body of a 2xx is over: whether that makes a success.
-    pub(crate) fn finish(&mut self) -> Option<Failure> {
+    pub(crate) fn finish(&self) -> Option<Failure> {
         let watch = self.watch.as_ref()?;
         if let Some(failure) = watch.failure() {
             return Some(failure.clone());

@@ -4,7 +4,6 @@ use std::{
     cell::{Cell, RefCell},
     future::Future,
     pin::{Pin, pin},
-    rc::Rc,
     task::{Poll, Waker},
     time::{Duration, Instant},
 };
@@ -12,17 +11,37 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Method, uri::PathAndQuery};
 
-use super::{drain::Drain, failure::Failure};
+use super::{drain::Drain, failure::Failure, http2::Head};
 
-/// One request, ready to go.
+/// What the requests of a template have in common.
 #[derive(Debug)]
-pub(crate) struct Call {
+pub(crate) struct Common {
     pub(crate) method: Method,
     /// With the target's path prefix.
     pub(crate) path: PathAndQuery,
-    /// Shared by all requests of a template.
-    pub(crate) headers: Rc<HeaderMap>,
+    pub(crate) headers: HeaderMap,
+    /// Method, origin and headers as HTTP/2 sends them.
+    pub(crate) head: Head,
     pub(crate) body: Bytes,
+}
+
+/// One request, ready to go.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    pub(crate) common: &'a Common,
+    /// Its own path and body, where they differ from the template's.
+    pub(crate) own_path: Option<PathAndQuery>,
+    pub(crate) own_body: Option<&'a Bytes>,
+}
+
+impl Call<'_> {
+    pub(crate) fn path(&self) -> &PathAndQuery {
+        self.own_path.as_ref().unwrap_or(&self.common.path)
+    }
+
+    pub(crate) fn body(&self) -> &Bytes {
+        self.own_body.unwrap_or(&self.common.body)
+    }
 }
 
 /// What came of it.
@@ -53,24 +72,11 @@ impl Answer {
             is_unprocessed: false,
         }
     }
-
-    pub(crate) fn unprocessed(failure: Failure) -> Self {
-        Self {
-            is_unprocessed: true,
-            ..Self::failed(failure)
-        }
-    }
 }
 
 /// Integer Retry-After; dates are not retried, as in kperf.
-pub(crate) fn retry_after(headers: &HeaderMap) -> Option<u64> {
-    headers
-        .get(http::header::RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
+pub(crate) fn parse_retry_after(value: &[u8]) -> Option<u64> {
+    std::str::from_utf8(value).ok()?.trim().parse().ok()
 }
 
 /// The client whose exchange it is: told of the send, asked how long to hold.
@@ -185,7 +191,7 @@ impl Flight {
 }
 
 /// How a response with this status ends: kperf counts 2xx alone as success.
-pub(crate) fn verdict(status: u16, drain: &mut Drain) -> Option<Failure> {
+pub(crate) fn verdict(status: u16, drain: &Drain) -> Option<Failure> {
     if (200..300).contains(&status) {
         drain.finish()
     } else {
@@ -199,16 +205,12 @@ mod tests {
 
     #[test]
     fn only_whole_seconds_are_a_retry() {
-        let with = |value: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert("retry-after", value.parse().unwrap());
-            retry_after(&headers)
-        };
+        let with = |value: &str| parse_retry_after(value.as_bytes());
         assert_eq!(with("1"), Some(1));
         assert_eq!(with(" 10 "), Some(10));
         assert_eq!(with("1.5"), None);
         assert_eq!(with("Fri, 31 Dec 1999 23:59:59 GMT"), None);
         assert_eq!(with("-1"), None);
-        assert_eq!(retry_after(&HeaderMap::new()), None);
+        assert_eq!(parse_retry_after(&[0xff]), None);
     }
 }

@@ -117,24 +117,6 @@ impl Failure {
         Self::connection(text)
     }
 
-    /// From an HTTP/2 error; `began` when the response headers had arrived.
-    pub(crate) fn from_h2(error: &h2::Error, began: bool) -> Self {
-        if let Some(io) = error.get_io() {
-            return Self::from_io(io, began);
-        }
-        match error.reason() {
-            Some(reason) if error.is_go_away() && error.is_remote() => Self::new(
-                Class::Http2Protocol,
-                format!(
-                    "http2: server sent GOAWAY and closed the connection; ErrCode={reason:?}, debug={}",
-                    goaway_debug(error)
-                ),
-            ),
-            Some(reason) => Self::new(Class::Http2Protocol, format!("{reason:?}")),
-            None => Self::unknown(error.to_string()),
-        }
-    }
-
     /// From an HTTP/1.1 error.
     pub(crate) fn from_http1(error: &hyper::Error, began: bool) -> Self {
         let mut source: Option<&(dyn std::error::Error + 'static)> =
@@ -149,15 +131,6 @@ impl Failure {
             return Self::from_io(&io::ErrorKind::UnexpectedEof.into(), began);
         }
         Self::unknown(error.to_string())
-    }
-}
-
-/// What the server said beside its GOAWAY. The library gives it only as the tail of its text.
-fn goaway_debug(error: &h2::Error) -> String {
-    let text = error.to_string();
-    match (text.rfind(" (b\""), text.strip_suffix("\")")) {
-        (Some(start), Some(text)) => format!("{:?}", text.get(start + 4..).unwrap_or_default()),
-        _ => "\"\"".to_owned(),
     }
 }
 
@@ -182,11 +155,6 @@ mod tests {
         );
         assert_eq!(io(io::ErrorKind::BrokenPipe, false), "connection/EOF");
         assert_eq!(Failure::http(429).key(), "http/429");
-        let reset = h2::Error::from(h2::Reason::ENHANCE_YOUR_CALM);
-        assert_eq!(
-            Failure::from_h2(&reset, false).key(),
-            "http2-protocol/ENHANCE_YOUR_CALM"
-        );
     }
 
     #[test]

@@ -1,12 +1,16 @@
 //! HTTP/1.1: a socket per client, redialled when the server closed it.
 
 use std::{
+    cell::RefCell,
     rc::Rc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, header::HOST};
+use http::{
+    HeaderValue, Request,
+    header::{CONTENT_TYPE, HOST, RETRY_AFTER},
+};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -14,9 +18,9 @@ use hyper_util::rt::TokioIo;
 use super::{
     dial::{ConnectError, Dialer, Stage},
     drain::{Drain, Step},
-    exchange::{Answer, Call, Client, retry_after, verdict},
+    exchange::{Answer, Call, Client, parse_retry_after, verdict},
     failure::Failure,
-    slot::{ConnectionCounts, backoff},
+    redial::{ConnectionCounts, backoff},
     socket::Stamp,
 };
 use crate::request::ExchangeKind;
@@ -118,9 +122,9 @@ impl Lane {
     /// Sends a call and sees it to its end.
     pub(crate) async fn exchange(
         &mut self,
-        call: &Call,
+        call: &Call<'_>,
         kind: ExchangeKind,
-        drain: &mut Drain<'_>,
+        drain: &RefCell<Drain>,
         client: &dyn Client,
     ) -> Answer {
         let host = self.host.clone();
@@ -128,10 +132,10 @@ impl Lane {
             Ok(live) => live,
             Err(failure) => return Answer::failed(failure),
         };
-        let mut request = Request::new(Full::new(call.body.clone()));
-        *request.method_mut() = call.method.clone();
-        *request.uri_mut() = call.path.clone().into();
-        *request.headers_mut() = (*call.headers).clone();
+        let mut request = Request::new(Full::new(call.body().clone()));
+        *request.method_mut() = call.common.method.clone();
+        *request.uri_mut() = call.path().clone().into();
+        *request.headers_mut() = call.common.headers.clone();
         request.headers_mut().insert(HOST, host);
         let sent = client.depart();
         let stamp = Rc::clone(&live.stamp);
@@ -156,7 +160,8 @@ impl Lane {
             retry_after: if is_success {
                 None
             } else {
-                retry_after(&head.headers)
+                let value = head.headers.get(RETRY_AFTER);
+                value.and_then(|value| parse_retry_after(value.as_bytes()))
             },
             ended: stamp.received_after(sent),
             bytes: 0,
@@ -164,7 +169,10 @@ impl Lane {
             is_unprocessed: false,
         };
         if is_success {
-            drain.begin(&head.headers);
+            drain.borrow_mut().begin(|| {
+                let value = head.headers.get(CONTENT_TYPE);
+                value.map(|value| value.as_bytes().to_vec())
+            });
         }
         let hold = match kind {
             ExchangeKind::Watch { hold } if is_success => Some(hold),
@@ -176,7 +184,7 @@ impl Lane {
                     continue;
                 };
                 answer.bytes += piece.len() as u64;
-                if is_success && drain.take(&piece) == Step::Done {
+                if is_success && drain.borrow_mut().take(&piece) == Step::Done {
                     return Ok(false);
                 }
             }
@@ -194,7 +202,7 @@ impl Lane {
                 if !is_whole {
                     self.discard();
                 }
-                answer.failure = verdict(status, drain);
+                answer.failure = verdict(status, &drain.borrow());
             }
             Err(error) => {
                 self.discard();

@@ -15,7 +15,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
+    io::{AsyncBufRead, AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
 };
 
@@ -97,17 +97,13 @@ fn receive(
     Ok(count)
 }
 
-impl AsyncRead for Socket {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        out: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+impl AsyncBufRead for Socket {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         let this = self.get_mut();
         while this.start == this.end {
             ready!(this.io.poll_read_ready(cx))?;
             match receive(&this.io, &mut this.buffer, &mut this.control, &this.stamp) {
-                Ok(0) => return Poll::Ready(Ok(())),
+                Ok(0) => return Poll::Ready(Ok(&[])),
                 Ok(count) => {
                     // A short read emptied the socket: the next one would only say so. What arrives
                     // after it raises a new edge.
@@ -124,9 +120,25 @@ impl AsyncRead for Socket {
             }
         }
         let unread = this.buffer.get(this.start..this.end).unwrap_or_default();
+        Poll::Ready(Ok(unread))
+    }
+
+    fn consume(self: Pin<&mut Self>, bytes: usize) {
+        let this = self.get_mut();
+        this.start = this.end.min(this.start + bytes);
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let unread = ready!(self.as_mut().poll_fill_buf(cx))?;
         let count = unread.len().min(out.remaining());
         out.put_slice(unread.get(..count).unwrap_or_default());
-        this.start += count;
+        self.consume(count);
         Poll::Ready(Ok(()))
     }
 }

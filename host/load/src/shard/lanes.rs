@@ -21,8 +21,8 @@ use crate::{
         exchange::{Answer, Call, Client},
         failure::Failure,
         http1,
-        http2::{self, Origin},
-        slot::{ConnectionCounts, Slot},
+        http2::{self, Origin, slot::Slot},
+        redial::ConnectionCounts,
     },
     plan::{EngineConfig, Protocol, Target},
     request::ExchangeKind,
@@ -47,22 +47,20 @@ pub(crate) struct Lanes {
 /// What one client sends on.
 #[derive(Debug)]
 pub(crate) enum Lane {
-    Http2(Rc<Slot>, Origin),
+    Http2(http2::Lane),
     Http1(Box<http1::Lane>),
 }
 
 impl Lane {
     pub(crate) async fn exchange(
         &mut self,
-        call: &Call,
+        call: &Call<'_>,
         kind: ExchangeKind,
-        drain: &mut Drain<'_>,
+        drain: &Rc<RefCell<Drain>>,
         client: &dyn Client,
     ) -> Answer {
         match self {
-            Self::Http2(slot, origin) => {
-                http2::exchange(slot, origin, call, kind, drain, client).await
-            }
+            Self::Http2(lane) => lane.exchange(call, kind, drain, client).await,
             Self::Http1(lane) => lane.exchange(call, kind, drain, client).await,
         }
     }
@@ -184,7 +182,7 @@ impl Lanes {
             Protocol::Http2 => self
                 .slots
                 .get(&(client % self.conns))
-                .map(|slot| Lane::Http2(Rc::clone(slot), self.origin.clone())),
+                .map(|slot| Lane::Http2(http2::Lane::new(Rc::clone(slot)))),
             Protocol::Http1 => self
                 .sockets
                 .borrow_mut()
@@ -205,6 +203,10 @@ impl Lanes {
             Protocol::Http1 => clients.len() as u32,
             Protocol::Http2 => (clients.len() as u32).min(self.slots.len() as u32),
         }
+    }
+
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     pub(crate) fn target(&self) -> &Target {

@@ -11,14 +11,15 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use http::{HeaderMap, Method, uri::PathAndQuery};
 use tokio::sync::Notify;
 
 use super::feed::{Feed, Item};
 use crate::{
     measure::recorder::Recorder,
-    net::{capture::Pointers, exchange::Flight},
+    net::{
+        capture::Pointers,
+        exchange::{Common, Flight},
+    },
     pace::{
         clock::{Clock as _, PhaseClock},
         dispatch::Dispatch,
@@ -31,10 +32,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) series: u32,
-    pub(crate) method: Method,
-    pub(crate) path: PathAndQuery,
-    pub(crate) headers: Rc<HeaderMap>,
-    pub(crate) body: Bytes,
+    pub(crate) common: Common,
     pub(crate) kind: ExchangeKind,
     pub(crate) pointers: Rc<Pointers>,
 }

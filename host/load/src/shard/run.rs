@@ -8,8 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hdrhistogram::Histogram;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::HeaderValue;
 use nix::sys::resource::{UsageWho, getrusage};
 use tokio::{
     runtime,
@@ -19,18 +18,16 @@ use tokio::{
 
 use super::{
     feed::{Feed, guarded},
+    intervals::{Intervals, Piece},
     lanes::Lanes,
     park,
-    phase::{Phase, Prepared, Rules},
+    phase::{Phase, Rules},
+    shapes::{Shape, base_headers, merge_headers, shapes},
     worker,
 };
 use crate::{
-    measure::{histogram::time_histogram, recorder::Recorder},
-    net::{
-        capture::{MAX_POINTERS, Pointers},
-        dial::ConnectError,
-        exchange::Cancel,
-    },
+    measure::recorder::Recorder,
+    net::{dial::ConnectError, exchange::Cancel},
     pace::{
         clock::{PhaseClock, as_ns},
         dispatch::{Dispatch, Limits},
@@ -38,7 +35,7 @@ use crate::{
         timer::sharpen_thread_timers,
     },
     plan::{EngineConfig, Pace, PhasePlan, Target},
-    request::{ShardContext, SourceError, SourceFactory, Template},
+    request::{ShardContext, SourceError, SourceFactory},
     result::{Ended, ShardReport},
     stop::StopState,
 };
@@ -88,15 +85,6 @@ pub(crate) enum Report {
         ended: Ended,
         last_answer_ns: u64,
     },
-}
-
-/// An interval of one shard.
-pub(crate) struct Piece {
-    pub(crate) index: u32,
-    pub(crate) recorder: Box<Recorder>,
-    pub(crate) in_flight: u64,
-    /// From the phase's start.
-    pub(crate) end_ns: u64,
 }
 
 /// Starts the thread of a shard.
@@ -207,7 +195,7 @@ async fn phase(run: Run, lanes: &Lanes) {
     let base = base_headers(&plan, &run.user_agent);
     let mut target_headers = lanes.target().headers.headers();
     let prefix: Arc<str> = lanes.target().path_prefix.as_str().into();
-    let shapes = merge_headers(&templates, &base, &target_headers);
+    let shapes = merge_headers(&templates, lanes.origin(), &base, &target_headers);
     let recorder = Box::new(Recorder::new(series, plan.raw));
     let clock = PhaseClock::new(start);
     let phase = Rc::new(Phase::new(
@@ -238,14 +226,7 @@ async fn phase(run: Run, lanes: &Lanes) {
         let work = worker::work(Rc::clone(&phase), me, lane);
         workers.spawn_local(async move { (client, work.await) });
     }
-    let mut intervals = Intervals {
-        index: 0,
-        recycled,
-        before: Cumulated::now(&phase, lanes),
-        series,
-        is_raw: plan.raw,
-        send_lag: time_histogram(),
-    };
+    let mut intervals = Intervals::new(&phase, lanes, recycled, series, plan.raw);
     let interval = plan.interval.max(SHORTEST_INTERVAL);
     let mut next_interval = start + interval;
     let mut next_headers = start + HEADERS_AGE;
@@ -292,7 +273,7 @@ async fn phase(run: Run, lanes: &Lanes) {
                 next_headers += HEADERS_AGE;
                 let headers = lanes.target().headers.headers();
                 if headers != target_headers {
-                    *phase.templates.borrow_mut() = merge_headers(&templates, &base, &headers);
+                    *phase.templates.borrow_mut() = merge_headers(&templates, lanes.origin(), &base, &headers);
                     target_headers = headers;
                 }
             }
@@ -363,13 +344,6 @@ struct Preparation {
     series: usize,
 }
 
-/// A template, checked, without the headers that may change.
-struct Shape {
-    template: Template,
-    series: u32,
-    pointers: Rc<Pointers>,
-}
-
 async fn prepare(run: &Run, lanes: &Lanes) -> Result<(Vec<Arc<str>>, Preparation), SourceError> {
     let source = guarded(|| (run.factory)(run.context))?;
     let (names, templates) = shapes(source.templates(), &lanes.target().path_prefix)?;
@@ -398,113 +372,6 @@ async fn prepare(run: &Run, lanes: &Lanes) -> Result<(Vec<Arc<str>>, Preparation
             series,
         },
     ))
-}
-
-/// Templates a source may have.
-const MAX_TEMPLATES: usize = 10_000;
-/// Headers that belong to the connection, not to a request.
-const REFUSED_HEADERS: [HeaderName; 7] = [
-    header::CONNECTION,
-    header::CONTENT_LENGTH,
-    header::HOST,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
-
-/// Checks the templates and numbers their series by name.
-fn shapes(
-    templates: &[Template],
-    path_prefix: &str,
-) -> Result<(Vec<Arc<str>>, Vec<Shape>), SourceError> {
-    let malformed = |message: String| SourceError {
-        code: "malformed-template".to_owned(),
-        message,
-    };
-    if templates.is_empty() || templates.len() > MAX_TEMPLATES {
-        return Err(malformed(format!(
-            "the source has {} templates; it must have 1 to {MAX_TEMPLATES}",
-            templates.len()
-        )));
-    }
-    let mut names: Vec<Arc<str>> = Vec::new();
-    let mut known = std::collections::HashMap::<&str, u32>::new();
-    let mut shapes = Vec::with_capacity(templates.len());
-    for (index, template) in templates.iter().enumerate() {
-        let refused = |name: &HeaderName| {
-            REFUSED_HEADERS.contains(name)
-                || matches!(name.as_str(), "keep-alive" | "proxy-connection")
-        };
-        if let Some(name) = template.headers.keys().find(|name| refused(name)) {
-            return Err(malformed(format!(
-                "template {index} ({:?}) sets the header {name}, which belongs to the connection; leave it out",
-                template.series
-            )));
-        }
-        if template.capture.len() > MAX_POINTERS {
-            return Err(malformed(format!(
-                "template {index} captures {} values; at most {MAX_POINTERS} can be",
-                template.capture.len()
-            )));
-        }
-        let pointers = Pointers::parse(&template.capture).map_err(|pointer| {
-            malformed(format!(
-                "template {index} captures {pointer:?}, which is not a JSON pointer: it must be empty or start with '/'"
-            ))
-        })?;
-        let mut template = template.clone();
-        template.path = worker::prefixed(path_prefix, &template.path)
-            .map_err(|failure| malformed(format!("template {index}: {}", failure.key())))?;
-        shapes.push(Shape {
-            template,
-            series: 0,
-            pointers: Rc::new(pointers),
-        });
-    }
-    for (template, shape) in templates.iter().zip(&mut shapes) {
-        shape.series = *known.entry(template.series.as_str()).or_insert_with(|| {
-            names.push(template.series.as_str().into());
-            names.len() as u32 - 1
-        });
-    }
-    Ok((names, shapes))
-}
-
-/// Headers of every request, those of templates and target apart.
-fn base_headers(plan: &PhasePlan, user_agent: &HeaderValue) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(8);
-    headers.insert(header::ACCEPT, plan.accept.clone());
-    headers.insert(header::USER_AGENT, user_agent.clone());
-    headers
-}
-
-/// A template's headers win over the plan's; the target's (credentials) win over all.
-fn merge_headers(shapes: &[Shape], base: &HeaderMap, target: &HeaderMap) -> Vec<Rc<Prepared>> {
-    shapes
-        .iter()
-        .map(|shape| {
-            let template = &shape.template;
-            let mut headers = base.clone();
-            for from in [&template.headers, target] {
-                for name in from.keys() {
-                    headers.remove(name);
-                    for value in from.get_all(name) {
-                        headers.append(name.clone(), value.clone());
-                    }
-                }
-            }
-            Rc::new(Prepared {
-                series: shape.series,
-                method: template.method.clone(),
-                path: template.path.clone(),
-                headers: Rc::new(headers),
-                body: template.body.clone(),
-                kind: template.kind,
-                pointers: Rc::clone(&shape.pointers),
-            })
-        })
-        .collect()
 }
 
 fn dispatch(plan: &PhasePlan, context: ShardContext, owns_arrivals: bool) -> Dispatch {
@@ -547,64 +414,4 @@ fn thread_cpu() -> (Duration, Duration) {
     getrusage(who)
         .map(|usage| (duration(usage.user_time()), duration(usage.system_time())))
         .unwrap_or_default()
-}
-
-/// Counters that only grow.
-#[derive(Clone, Copy)]
-struct Cumulated {
-    intended: u64,
-    dropped: u64,
-    goaways: u64,
-    redials: u64,
-}
-
-impl Cumulated {
-    fn now(phase: &Phase, lanes: &Lanes) -> Self {
-        let (intended, dropped) = phase.dispatch.borrow().counts();
-        Self {
-            intended,
-            dropped,
-            goaways: lanes.counts.goaways.get(),
-            redials: lanes.counts.redials.get(),
-        }
-    }
-}
-
-/// Cuts the phase into intervals.
-struct Intervals {
-    index: u32,
-    recycled: std_mpsc::Receiver<Box<Recorder>>,
-    before: Cumulated,
-    series: usize,
-    is_raw: bool,
-    send_lag: Histogram<u64>,
-}
-
-impl Intervals {
-    /// Moves the recorder out and puts an empty one in its place.
-    fn take(&mut self, phase: &Phase, lanes: &Lanes) -> Piece {
-        let fresh = self
-            .recycled
-            .try_recv()
-            .unwrap_or_else(|_| Box::new(Recorder::new(self.series, self.is_raw)));
-        let mut recorder = phase.recorder.replace(fresh);
-        let now = Cumulated::now(phase, lanes);
-        let before = std::mem::replace(&mut self.before, now);
-        recorder.counters.intended = now.intended.saturating_sub(before.intended);
-        recorder.counters.dropped = now.dropped.saturating_sub(before.dropped);
-        recorder.counters.goaways = now.goaways.saturating_sub(before.goaways);
-        recorder.counters.redials = now.redials.saturating_sub(before.redials);
-        crate::measure::histogram::add(&mut self.send_lag, &recorder.send_lag);
-        let piece = Piece {
-            index: self.index,
-            recorder,
-            in_flight: u64::from(park::in_flight()),
-            end_ns: {
-                use crate::pace::clock::Clock as _;
-                phase.clock.now_ns()
-            },
-        };
-        self.index += 1;
-        piece
-    }
 }

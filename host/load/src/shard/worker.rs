@@ -1,6 +1,7 @@
 //! One client: takes a request, sends it, sees it to its end with resends and retries, records it.
 
 use std::{
+    cell::RefCell,
     future::Future,
     pin::Pin,
     rc::Rc,
@@ -30,7 +31,7 @@ const MAX_RESENDS: u32 = 16;
 
 /// Works until the phase has nothing more; gives the lane back.
 pub(crate) async fn work(phase: Rc<Phase>, me: usize, mut lane: Lane) -> Lane {
-    let mut captured = Vec::new();
+    let drain = Rc::new(RefCell::new(Drain::default()));
     while let (Some(job), Some(desk)) = (phase.next_job(me).await, phase.desks.get(me)) {
         let prepared = phase
             .templates
@@ -49,10 +50,10 @@ pub(crate) async fn work(phase: Rc<Phase>, me: usize, mut lane: Lane) -> Lane {
         };
         park::departed();
         desk.flight.begin();
-        let answer = client.serve(&mut lane, &prepared, &mut captured).await;
+        let answer = client.serve(&mut lane, &prepared, &drain).await;
         desk.flight.finish();
         park::arrived();
-        client.record(&answer, &prepared, &captured);
+        client.record(&answer, &prepared, &drain.borrow());
     }
     lane
 }
@@ -107,32 +108,32 @@ impl AtDesk<'_> {
         &self,
         lane: &mut Lane,
         prepared: &Prepared,
-        captured: &mut Vec<u8>,
-    ) -> (Answer, u64) {
+        drain: &Rc<RefCell<Drain>>,
+    ) -> Answer {
         let item = &self.job.item;
         let flight = &self.desk.flight;
-        let call = Call {
-            method: prepared.method.clone(),
-            path: match item.path.as_ref() {
-                None => prepared.path.clone(),
-                Some(path) => match prefixed(&self.phase.path_prefix, path) {
-                    Ok(path) => path,
-                    Err(failure) => return (Answer::failed(failure), 0),
-                },
+        let own_path = match &item.path {
+            None => None,
+            Some(path) => match prefixed(&self.phase.path_prefix, path) {
+                Ok(path) => Some(path),
+                Err(failure) => return Answer::failed(failure),
             },
-            headers: Rc::clone(&prepared.headers),
-            body: item.body.as_ref().unwrap_or(&prepared.body).clone(),
+        };
+        let call = Call {
+            common: &prepared.common,
+            own_path,
+            own_body: item.body.as_ref(),
         };
         let (mut resends, mut retries) = (0, 0);
         loop {
-            captured.clear();
-            let capture = (!prepared.pointers.is_empty()).then_some(&mut *captured);
-            let mut drain = Drain::new(prepared.kind, capture);
-            let exchange = lane.exchange(&call, prepared.kind, &mut drain, self);
+            drain
+                .borrow_mut()
+                .reset(prepared.kind, !prepared.pointers.is_empty());
+            let exchange = lane.exchange(&call, prepared.kind, drain, self);
             let answer = flight.guard(exchange).await;
             if flight.is_cancelled() {
                 lane.given_up();
-                return (answer, drain.events());
+                return answer;
             }
             if answer.is_unprocessed && resends < MAX_RESENDS {
                 resends += 1;
@@ -141,15 +142,15 @@ impl AtDesk<'_> {
             }
             let pause = match answer.retry_after {
                 Some(seconds) if is_retryable(answer.status) => Duration::from_secs(seconds),
-                _ => return (answer, drain.events()),
+                _ => return answer,
             };
             if retries >= self.phase.rules.max_retries || self.phase.is_stopped() {
-                return (answer, drain.events());
+                return answer;
             }
             flight.pause();
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = self.phase.stopped() => return (answer, drain.events()),
+                () = self.phase.stopped() => return answer,
             }
             flight.resume();
             retries += 1;
@@ -159,7 +160,7 @@ impl AtDesk<'_> {
         }
     }
 
-    fn record(&self, (answer, events): &(Answer, u64), prepared: &Prepared, captured: &[u8]) {
+    fn record(&self, answer: &Answer, prepared: &Prepared, drain: &Drain) {
         let phase = self.phase;
         if self.desk.flight.sent().is_none() {
             // It never left: no connection, or no stream in time. It was handed out all the same.
@@ -180,7 +181,7 @@ impl AtDesk<'_> {
             let mut recorder = phase.recorder.borrow_mut();
             if let Some(series) = recorder.series.get_mut(self.series) {
                 series.received_bytes += answer.bytes;
-                series.watch_events += events;
+                series.watch_events += drain.events();
                 match &answer.failure {
                     None => series.success(response_ns, service_ns),
                     Some(failure) => series.failure(failure),
@@ -210,7 +211,7 @@ impl AtDesk<'_> {
                 if prepared.pointers.is_empty() || answer.failure.is_some() {
                     0
                 } else {
-                    prepared.pointers.read(captured, arena)
+                    prepared.pointers.read(drain.captured(), arena)
                 }
             });
             if was_dry || feed.is_full_of_outcomes() {

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
 use kperf_load::{
     Engine, Stage, Stop,
-    plan::{EngineConfig, Pace, PhasePlan, Protocol},
+    plan::{EngineConfig, Pace, PhasePlan, Protocol, Target},
     request::{
         Batch, ExchangeKind, Outcomes, ShardContext, Source, SourceError, SourceFactory, Template,
     },
@@ -275,10 +275,78 @@ fn a_connection_lost_mid_body_is_a_connection_error_and_redialled() {
     assert_eq!(result.ended, Ended::Completed);
 }
 
+/// Shakes hands in plain HTTP/2 and answers every request with `answer`, whatever that is.
+fn answer_with(answer: &'static [u8]) -> Target {
+    use std::io::{Read as _, Write as _};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            std::thread::spawn(move || -> std::io::Result<()> {
+                let mut stream = stream?;
+                stream.read_exact(&mut [0; 24])?;
+                // SETTINGS, empty.
+                stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0])?;
+                loop {
+                    let mut header = [0; 9];
+                    stream.read_exact(&mut header)?;
+                    let bytes = u32::from_be_bytes([0, header[0], header[1], header[2]]);
+                    let mut payload = vec![0; bytes as usize];
+                    stream.read_exact(&mut payload)?;
+                    match header[3] {
+                        1 => stream.write_all(answer)?,
+                        6 => {
+                            stream.write_all(&[0, 0, 8, 6, 1, 0, 0, 0, 0])?;
+                            stream.write_all(&payload)?;
+                        }
+                        _ => {}
+                    }
+                }
+            });
+        }
+    });
+    Target {
+        host: "127.0.0.1".into(),
+        port: address.port(),
+        addresses: vec![address],
+        path_prefix: String::new(),
+        tls: None,
+        headers: Arc::new(HeaderMap::new()),
+        proxy: None,
+    }
+}
+
+#[test]
+fn a_server_that_answers_garbage_is_told_apart_and_redialled() {
+    for (answer, key) in [
+        (
+            &[0xff; 64][..],
+            "http2-protocol/FRAME_SIZE_ERROR: a frame of more than 16 KiB",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\n\r\n",
+            "http2-protocol/FRAME_SIZE_ERROR: a frame of more than 16 KiB",
+        ),
+        // HEADERS on stream 1 with an entry of a table that we have not allowed.
+        (
+            &[0, 0, 1, 1, 5, 0, 0, 0, 1, 0xbe],
+            "http2-protocol/COMPRESSION_ERROR: a header block that cannot be read",
+        ),
+    ] {
+        let mut engine = Engine::connect(answer_with(answer), config(1, Protocol::Http2)).unwrap();
+        let source = repeat(vec![template("/ok")]);
+        let result = engine.run(&plan(3, 1), &source, &Stop::new(), &mut |_| {});
+        assert_eq!(errors(&result), [(key, 3)]);
+        assert_eq!(result.ended, Ended::Completed);
+        assert!(count(&result, counter::REDIALS) >= 2);
+    }
+}
+
 #[test]
 fn a_truncated_body_is_no_success() {
     let result = run("/short", 3, 1);
-    assert_eq!(errors(&result), [("http2-protocol/PROTOCOL_ERROR", 3)]);
+    assert_eq!(errors(&result), [("connection/unexpected EOF", 3)]);
 }
 
 #[test]
