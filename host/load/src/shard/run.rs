@@ -101,7 +101,7 @@ pub(crate) fn spawn(
         })
 }
 
-fn serve(shard: u32, mut commands: mpsc::UnboundedReceiver<Command>) {
+fn serve(shard: u32, commands: mpsc::UnboundedReceiver<Command>) {
     sharpen_thread_timers();
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
@@ -114,39 +114,45 @@ fn serve(shard: u32, mut commands: mpsc::UnboundedReceiver<Command>) {
             return;
         }
     };
+    // A task of its own: the set polls the future it is blocked on at every turn, needed or not.
     let tasks = LocalSet::new();
-    let commands = async {
-        let mut lanes: Option<Lanes> = None;
-        while let Some(command) = commands.recv().await {
-            match command {
-                Command::Connect {
-                    target,
-                    config,
-                    connections,
-                    reply,
-                } => {
-                    let result = Lanes::open(target, &config, &connections).await;
-                    let result = result.map(|(opened, took)| {
-                        lanes = Some(opened);
-                        took
-                    });
-                    // The caller may have given up on hearing of another shard's failure.
-                    let _ = reply.send(result);
-                }
-                Command::Run(run) => {
-                    if let Some(lanes) = &lanes {
-                        phase(*run, lanes).await;
-                    }
+    let served = tasks.spawn_local(obey(commands));
+    if tasks.block_on(&runtime, served).is_err() {
+        tracing::error!(shard, "shard ended in a panic");
+    }
+}
+
+/// Does what it is told until nobody is left to tell it anything.
+async fn obey(mut commands: mpsc::UnboundedReceiver<Command>) {
+    let mut lanes: Option<Lanes> = None;
+    while let Some(command) = commands.recv().await {
+        match command {
+            Command::Connect {
+                target,
+                config,
+                connections,
+                reply,
+            } => {
+                let result = Lanes::open(target, &config, &connections).await;
+                let result = result.map(|(opened, took)| {
+                    lanes = Some(opened);
+                    took
+                });
+                // The caller may have given up on hearing of another shard's failure.
+                let _ = reply.send(result);
+            }
+            Command::Run(run) => {
+                if let Some(lanes) = &lanes {
+                    phase(*run, lanes).await;
                 }
             }
         }
-        if let Some(lanes) = &lanes {
-            lanes.close();
-            // Lets the connections say goodbye.
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    tasks.block_on(&runtime, commands);
+    }
+    if let Some(lanes) = &lanes {
+        lanes.close();
+        // Lets the connections say goodbye.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// Runs one phase; says how it went through `reports` whatever happens.
