@@ -610,7 +610,7 @@ impl<R: Receiver> Machine<R> {
 
     /// Streams are ours, odd, and opened by us.
     fn expect_opened(&self, id: u32) -> Result<(), Violation> {
-        if id % 2 == 0 || id >= self.next_stream {
+        if id.is_multiple_of(2) || id >= self.next_stream {
             violation(ErrorCode::PROTOCOL_ERROR, "a frame on an idle stream")
         } else {
             Ok(())
