@@ -1,0 +1,68 @@
+//! The process group that all components share, and the guardian that ends it with us.
+//!
+//! The guardian leads the group and reads from a pipe whose other end only this process holds. However this
+//! process ends (return, panic, SIGKILL, a control plane kept in a `static`), the kernel closes the pipe, and the
+//! guardian kills the group and removes its folder. A parent-death signal would need `unsafe`, and would already
+//! fire when the thread that started a component ends.
+
+use std::{
+    io,
+    os::unix::process::CommandExt as _,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::Context as _;
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+
+/// Ends the others first (one may be stopped, hence CONT), so that nothing writes to the folder any more.
+const GUARDIAN: &str = r#"
+trap '' HUP INT TERM
+while read -r _; do :; done
+kill -TERM 0
+kill -CONT 0
+sleep 1
+rm -rf -- "$1"
+kill -KILL 0
+"#;
+
+/// A process group; everything in it is killed when the value goes.
+#[derive(Debug)]
+pub(crate) struct ProcessGroup {
+    guardian: Child,
+    id: i32,
+}
+
+impl ProcessGroup {
+    /// Starts the guardian; `folder` is removed if it has to act.
+    pub(crate) fn start(folder: &Path) -> anyhow::Result<Self> {
+        let guardian = Command::new("/bin/sh")
+            .args(["-c", GUARDIAN, "guardian-of-control-plane"])
+            .arg(folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .current_dir("/")
+            .process_group(0)
+            .spawn()
+            .context("starting the guardian of the control plane with /bin/sh")?;
+        let id = i32::try_from(guardian.id())?;
+        Ok(Self { guardian, id })
+    }
+
+    /// Starts a process in the group.
+    pub(crate) fn spawn(&self, command: &mut Command) -> io::Result<Child> {
+        command.process_group(self.id).spawn()
+    }
+}
+
+impl Drop for ProcessGroup {
+    fn drop(&mut self) {
+        // The guardian is waited for after the signal, so its number cannot be another group's by now.
+        killpg(Pid::from_raw(self.id), Signal::SIGKILL).ok();
+        self.guardian.wait().ok();
+    }
+}
