@@ -66,3 +66,62 @@ impl Drop for ProcessGroup {
         self.guardian.wait().ok();
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::{
+        fs,
+        io::{BufRead as _, BufReader},
+        thread,
+        time::Duration,
+    };
+
+    use super::*;
+
+    const FOLDER: &str = "KPERF_TEST_GROUP_FOLDER";
+
+    /// The process that [`nothing_outlives_a_killed_process`] kills; by itself it does nothing.
+    #[test]
+    fn hold_a_group() {
+        let Some(folder) = std::env::var_os(FOLDER) else {
+            return;
+        };
+        let group = ProcessGroup::start(Path::new(&folder)).unwrap();
+        let sleeper = group.spawn(Command::new("sleep").arg("60")).unwrap();
+        eprintln!("sleeper {}", sleeper.id());
+        thread::sleep(Duration::from_secs(60));
+    }
+
+    #[test]
+    fn nothing_outlives_a_killed_process() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("folder");
+        fs::create_dir(&folder).unwrap();
+        let mut holder = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "group::tests::hold_a_group", "--nocapture"])
+            .env(FOLDER, &folder)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let sleeper: u32 = BufReader::new(holder.stderr.take().unwrap())
+            .lines()
+            .find_map(|line| line.unwrap().strip_prefix("sleeper ")?.parse().ok())
+            .unwrap();
+        assert!(is_alive(sleeper));
+        holder.kill().unwrap();
+        holder.wait().unwrap();
+        for _ in 0..200 {
+            if !is_alive(sleeper) && !folder.exists() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        panic!("{sleeper} or {} is still there", folder.display());
+    }
+
+    /// Whether it is there and no zombie: when those are collected is up to their new parent.
+    fn is_alive(id: u32) -> bool {
+        fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+    }
+}
