@@ -87,9 +87,9 @@ mod tests {
             return;
         };
         let group = ProcessGroup::start(Path::new(&folder)).unwrap();
-        let sleeper = group.spawn(Command::new("sleep").arg("60")).unwrap();
+        let mut sleeper = group.spawn(Command::new("sleep").arg("60")).unwrap();
         eprintln!("sleeper {}", sleeper.id());
-        thread::sleep(Duration::from_secs(60));
+        sleeper.wait().unwrap();
     }
 
     #[test]
