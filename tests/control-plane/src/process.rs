@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -22,6 +22,8 @@ use crate::{Component, group::ProcessGroup};
 pub(crate) struct Process {
     component: Component,
     child: Child,
+    /// Its end was seen, so its number may be another process's by now.
+    ended: bool,
     log: PathBuf,
 }
 
@@ -57,6 +59,7 @@ impl Process {
         Ok(Self {
             component,
             child,
+            ended: false,
             log,
         })
     }
@@ -71,10 +74,13 @@ impl Process {
 
     /// How it ended, if it has.
     pub(crate) fn exited(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().ok().flatten()
+        let status = self.child.try_wait().ok().flatten();
+        self.ended |= status.is_some();
+        status
     }
 
     pub(crate) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        ensure!(!self.ended, "{} has ended", self.component);
         let id = Pid::from_raw(i32::try_from(self.child.id())?);
         kill(id, signal).with_context(|| format!("{signal} to {}", self.component))
     }
