@@ -301,3 +301,38 @@ fn an_interrupt_keeps_the_results() {
     assert_eq!(report["ended"], "interrupted");
     assert!(report["overall"]["succeeded"].as_u64().unwrap() > 0);
 }
+
+#[test]
+fn large_bodies_wait_for_windows_and_arrive_whole() {
+    let kperf = kperf!();
+    kperf
+        .run(&[
+            "run",
+            "--plugin",
+            "put",
+            "--set",
+            "version=v1",
+            "--set",
+            "resource=configmaps",
+            "--set",
+            "namespace=ns-0",
+            "--set",
+            "name=cm",
+            "--set",
+            "keySpaceSize=100",
+            "--set",
+            "payloadSize=300000",
+            "--sim",
+            "--total",
+            "100",
+            "--conns",
+            "2",
+            "--client",
+            "16",
+            "--output",
+            "json=r.json",
+        ])
+        .expect(0);
+    let report = kperf.json("r.json");
+    assert_eq!(report["overall"]["succeeded"], 100, "{report:#}");
+}

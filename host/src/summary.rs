@@ -32,8 +32,8 @@ fn write(report: &doc::Summary, out: &mut String) -> std::fmt::Result {
     }
     let sign = match report.verdict.as_str() {
         "certified" => "the load generator was not the limit",
-        "suspect" => "the load generator may have been the limit; read the findings",
-        _ => "the load generator was the limit; do not use these numbers",
+        "suspect" => "the findings say what the numbers may suffer from",
+        _ => "do not use these numbers; the findings say why",
     };
     writeln!(out, "verdict        {}: {sign}", report.verdict)?;
     for finding in &report.findings {

@@ -65,6 +65,9 @@ pub struct Batch {
     done: bool,
 }
 
+/// Paths and bodies of a batch that is large enough.
+const ENOUGH_BYTES: usize = 1 << 20;
+
 impl Batch {
     /// A batch with room for `limit` requests and, without growing, `arena_bytes` of paths and bodies.
     pub(crate) fn new(limit: u32, arena_bytes: usize) -> Self {
@@ -80,10 +83,11 @@ impl Batch {
         }
     }
 
-    /// Whether the host wants another request in this batch.
+    /// Whether the batch takes another request: the host wants more, and paths and bodies so far are
+    /// below 1 MiB. A call has a time limit, and large bodies would reach it with few requests.
     #[inline]
     pub fn has_room(&self) -> bool {
-        self.count < self.limit && !self.done
+        self.count < self.limit && !self.done && self.arena.len() < ENOUGH_BYTES
     }
 
     /// How many more requests the host wants in this batch.
@@ -356,6 +360,18 @@ mod tests {
         assert_eq!(batch.tag, [0, 9, 0, 0, 0]);
         assert_eq!(batch.arena, b"/a/1{}");
         assert!(batch.done);
+    }
+
+    #[test]
+    fn large_bodies_make_small_batches() {
+        let mut batch = Batch::new(64, 0);
+        while batch.has_room() {
+            batch
+                .request(TemplateId(0))
+                .body("x".repeat(300_000).as_str());
+        }
+        assert_eq!(batch.len(), 4);
+        assert!(batch.into_wit().is_ok());
     }
 
     #[test]

@@ -20,6 +20,8 @@ const FIRST_LIMIT: u32 = 64;
 const MAX_LIMIT: u32 = 256;
 const REACTIVE_LIMIT: u32 = 16;
 const MIN_LIMIT: u32 = 8;
+/// Paths and bodies kept ready: with large bodies, fewer requests are.
+const MAX_READY_BYTES: usize = 16 << 20;
 /// A call should not hold the thread longer than this.
 pub(crate) const CALL_BUDGET: Duration = Duration::from_micros(200);
 /// Outcomes kept at most until the source hears them.
@@ -32,6 +34,13 @@ pub(crate) struct Item {
     pub(crate) path: Option<PathAndQuery>,
     pub(crate) body: Option<Bytes>,
     pub(crate) tag: u64,
+}
+
+impl Item {
+    fn bytes(&self) -> usize {
+        self.path.as_ref().map_or(0, |path| path.as_str().len())
+            + self.body.as_ref().map_or(0, Bytes::len)
+    }
 }
 
 /// What the source still has to give.
@@ -48,6 +57,7 @@ pub(crate) struct Feed {
     source: Box<dyn Source>,
     templates: usize,
     ready: VecDeque<Item>,
+    ready_bytes: usize,
     state: State,
     limit: u32,
     /// Requests that may still be asked for.
@@ -69,6 +79,7 @@ impl Feed {
             wants_outcomes,
             source,
             ready: VecDeque::new(),
+            ready_bytes: 0,
             state: State::Open,
             limit: if wants_outcomes {
                 REACTIVE_LIMIT
@@ -119,7 +130,10 @@ impl Feed {
         } else {
             half.max(low_water)
         };
-        self.state == State::Open && self.remaining > 0 && self.ready.len() < mark
+        self.state == State::Open
+            && self.remaining > 0
+            && self.ready.len() < mark
+            && self.ready_bytes < MAX_READY_BYTES
     }
 
     /// The source had nothing when it was last asked.
@@ -128,11 +142,14 @@ impl Feed {
     }
 
     pub(crate) fn take(&mut self) -> Option<Item> {
-        self.ready.pop_front()
+        let item = self.ready.pop_front()?;
+        self.ready_bytes -= item.bytes();
+        Some(item)
     }
 
     /// Gives back an item that was not sent after all.
     pub(crate) fn untake(&mut self, item: Item) {
+        self.ready_bytes += item.bytes();
         self.ready.push_front(item);
     }
 
@@ -224,12 +241,14 @@ impl Feed {
             } else {
                 None
             };
-            self.ready.push_back(Item {
+            let item = Item {
                 template: at(&batch.template),
                 path,
                 body: (end > path_end).then(|| arena.slice(path_end..end)),
                 tag: batch.tag.get(row).copied().unwrap_or_default(),
-            });
+            };
+            self.ready_bytes += item.bytes();
+            self.ready.push_back(item);
             start = end;
         }
         Ok(())
@@ -338,6 +357,28 @@ mod tests {
         assert!(second.path.is_none());
         assert_eq!(&second.body.unwrap()[..], b"D");
         assert!(feed.is_over());
+    }
+
+    #[test]
+    fn large_bodies_are_not_hoarded() {
+        let mut feed = scripted(|_| {
+            Ok(Batch {
+                count: 1,
+                body_len: vec![5 << 20],
+                arena: vec![b'x'; 5 << 20],
+                ..Batch::default()
+            })
+        });
+        let mut calls = 0;
+        while feed.is_below(512) {
+            feed.refill().unwrap();
+            calls += 1;
+        }
+        assert_eq!(calls, 4);
+        let item = feed.take().unwrap();
+        assert!(feed.is_below(512));
+        feed.untake(item);
+        assert!(!feed.is_below(512));
     }
 
     #[test]
