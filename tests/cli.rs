@@ -173,3 +173,23 @@ fn flags_do_not_override_several_specs() {
         .expect(2)
         .says(&["CLI flag overrides are not allowed when config has multiple specs"]);
 }
+
+/// Flags that say how to read `--plugin` or `--profile` are refused beside the other one.
+#[test]
+fn flags_of_plugins_and_of_profiles_do_not_mix() {
+    let kperf = kperf!();
+    kperf.write(
+        "p.yaml",
+        &profile("  - {shares: 1, staleList: {version: v1, resource: pods}}\n"),
+    );
+    for (flag, value) in [("--set", "limit=5"), ("--config", "c.yaml")] {
+        kperf
+            .run(&["run", "--profile", "p.yaml", "--sim", flag, value])
+            .expect(2)
+            .says(&[flag]);
+    }
+    kperf
+        .run(&["run", "--plugin", "stale_get", "--sim", "--lenient"])
+        .expect(2)
+        .says(&["--lenient"]);
+}

@@ -243,6 +243,44 @@ fn a_seed_repeats_the_mix() {
     );
 }
 
+/// A run whose seed was drawn can be repeated: the summary says it.
+#[test]
+fn the_summary_says_the_seed() {
+    let kperf = kperf!();
+    let run = |more: &[&str]| {
+        let ran = kperf
+            .run(
+                &[
+                    &[
+                        "run",
+                        "--plugin",
+                        "stale_get",
+                        "--sim",
+                        "--total",
+                        "10",
+                        "--output",
+                        "json=r.json",
+                    ][..],
+                    more,
+                ]
+                .concat(),
+            )
+            .expect(0);
+        let seed = kperf.json("r.json")["phases"][0]["settings"]["seed"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        assert!(
+            ran.stdout.contains(&format!(", seed {seed}\n")),
+            "seed {seed}:\n{}",
+            ran.stdout
+        );
+        seed
+    };
+    assert_eq!(run(&["--seed", "7"]), "7");
+    assert_ne!(run(&[]), run(&[]));
+}
+
 /// Several specs run one after the other and stay apart in the result.
 #[test]
 fn specs_in_sequence() {

@@ -125,3 +125,79 @@ fn every_credential() {
     .expect(4)
     .says(&["missing"]);
 }
+
+/// A flag that the chosen target cannot take is refused, not ignored.
+#[test]
+fn flags_of_another_target_are_refused() {
+    let kperf = kperf!();
+    for target in [
+        &["--kubeconfig", "sim.kc"][..],
+        &["--context", "dev"],
+        &["--in-cluster"],
+        &["--sim"],
+    ] {
+        for (flag, value) in [
+            ("--token", Some("x")),
+            ("--token-file", Some("nofile")),
+            ("--ca-file", Some("nofile")),
+            ("--insecure-skip-tls-verify", None),
+        ] {
+            let mut arguments = target.to_vec();
+            arguments.push(flag);
+            arguments.extend(value);
+            get_a_node(&kperf, &arguments).expect(2).says(&[flag]);
+        }
+        let mut arguments = target.to_vec();
+        arguments.extend(["--client-certificate", "a", "--client-key", "b"]);
+        get_a_node(&kperf, &arguments)
+            .expect(2)
+            .says(&["--client-certificate"]);
+        if target != ["--sim"] {
+            let mut arguments = target.to_vec();
+            arguments.extend(["--sim-faults", "goaway=50"]);
+            get_a_node(&kperf, &arguments)
+                .expect(2)
+                .says(&["--sim-faults"]);
+        }
+    }
+    get_a_node(&kperf, &["--token", "x"])
+        .expect(2)
+        .says(&["--server"]);
+}
+
+/// `KPERF_TOKEN` is the token of `--server` and of nothing else.
+#[test]
+fn the_token_of_the_environment_stays_out_of_the_way() {
+    let kperf = kperf!();
+    let sim = kperf.sim(&[]);
+    let token = field(&std::fs::read_to_string(&sim.kubeconfig).unwrap(), "token");
+    let token_file = kperf.write("token", &token);
+    let get = |variable: &str, target: &[&str]| {
+        let mut command = kperf.command(
+            &[
+                &["run", "--plugin", "stale_get", "--total", "5"][..],
+                target,
+            ]
+            .concat(),
+        );
+        command
+            .env("KPERF_TOKEN", variable)
+            .env("KUBECONFIG", &sim.kubeconfig);
+        let ran = kperf_tests::finish(command, std::time::Duration::from_secs(60)).expect(0);
+        assert!(
+            ran.stdout.contains("5 sent, 5 succeeded"),
+            "{target:?}\n{}",
+            ran.stdout
+        );
+    };
+    let server = ["--server", sim.url.as_str(), "--insecure-skip-tls-verify"];
+    let with = |more: [&'static str; 1], value| [&server[..], &more[..], &[value][..]].concat();
+    get("sesame", &[]);
+    get("sesame", &["--sim"]);
+    get(&token, &server);
+    get("sesame", &with(["--token"], token.as_str()));
+    get(
+        "sesame",
+        &with(["--token-file"], token_file.to_str().unwrap()),
+    );
+}

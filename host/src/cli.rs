@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{OsStringValueParser, TypedValueParser as _},
+};
 
 use crate::{
     exit::{Exit, Failed},
@@ -96,12 +99,18 @@ fn start_log(verbose: u8, plain: bool) {
         .init();
 }
 
+/// Targets that take none of the flags of `--server`.
+const NOT_SERVER: [&str; 4] = ["kubeconfig", "context", "in_cluster", "sim"];
+/// Targets that take none of the flags of `--sim`.
+const NOT_SIM: [&str; 4] = ["kubeconfig", "context", "in_cluster", "server"];
+
 /// Where the load goes.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Target")]
 pub struct TargetArgs {
     /// Kubeconfig file [default: $KUBECONFIG, then ~/.kube/config, then the pod's service account].
-    #[arg(long, value_name = "FILE")]
+    // Clap refuses an empty path before anyone can say what it means: to kperf, the service account.
+    #[arg(long, value_name = "FILE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig [default: its current context].
     #[arg(long, value_name = "NAME")]
@@ -112,32 +121,31 @@ pub struct TargetArgs {
     /// URL of the API server, in place of a kubeconfig.
     #[arg(long, value_name = "URL", conflicts_with_all = ["kubeconfig", "context", "sim"])]
     pub server: Option<String>,
-    /// Bearer token for --server.
-    #[arg(
-        long,
-        value_name = "TOKEN",
-        requires = "server",
-        env = "KPERF_TOKEN",
-        hide_env_values = true
-    )]
+    // Clap drops `requires = "server"` when another target rules `server` out, so each flag of --server
+    // names the other targets itself: no flag is ever taken and ignored.
+    /// Bearer token for --server [default: $KPERF_TOKEN, unless --token-file is given].
+    // Not clap's `env`: a variable is no wish for --server, and must not clash with --token-file.
+    #[arg(long, value_name = "TOKEN", requires = "server", conflicts_with_all = NOT_SERVER)]
     pub token: Option<String>,
     /// File with the bearer token for --server; read again when it changes.
     #[arg(
         long,
         value_name = "FILE",
         requires = "server",
+        conflicts_with_all = NOT_SERVER,
         conflicts_with = "token"
     )]
     pub token_file: Option<PathBuf>,
     /// Certificates to trust for --server, PEM.
-    #[arg(long, value_name = "FILE", requires = "server")]
+    #[arg(long, value_name = "FILE", requires = "server", conflicts_with_all = NOT_SERVER)]
     pub ca_file: Option<PathBuf>,
     /// Client certificate for --server, PEM.
     #[arg(
         long,
         value_name = "FILE",
         requires = "server",
-        requires = "client_key"
+        requires = "client_key",
+        conflicts_with_all = NOT_SERVER
     )]
     pub client_certificate: Option<PathBuf>,
     /// Key of the client certificate, PEM.
@@ -145,11 +153,12 @@ pub struct TargetArgs {
         long,
         value_name = "FILE",
         requires = "server",
-        requires = "client_certificate"
+        requires = "client_certificate",
+        conflicts_with_all = NOT_SERVER
     )]
     pub client_key: Option<PathBuf>,
     /// Do not verify the server's certificate.
-    #[arg(long, requires = "server")]
+    #[arg(long, requires = "server", conflicts_with_all = NOT_SERVER)]
     pub insecure_skip_tls_verify: bool,
     /// Start the in-memory API server in this process and use it. Optional value:
     /// comma-separated counts, for example nodes=10,namespaces=4,pods=250,configmaps=100 (the default;
@@ -157,7 +166,7 @@ pub struct TargetArgs {
     #[arg(long, value_name = "OBJECTS", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["kubeconfig", "context"])]
     pub sim: Option<String>,
     /// Faults of --sim, for example latency=5ms,stall=1s@3s,429=0.1:1s,goaway=50 (see `sim --help`).
-    #[arg(long, value_name = "FAULTS", requires = "sim")]
+    #[arg(long, value_name = "FAULTS", requires = "sim", conflicts_with_all = NOT_SIM)]
     pub sim_faults: Option<String>,
 }
 
@@ -166,18 +175,18 @@ pub struct TargetArgs {
 #[command(next_help_heading = "Load")]
 pub struct LoadArgs {
     /// Requests per second, 0 = closed loop: as fast as the clients go.
-    #[arg(long, value_name = "PER_SECOND")]
+    #[arg(long, value_name = "PER_SECOND", allow_negative_numbers = true)]
     pub rate: Option<f64>,
-    /// Requests in all.
+    /// Requests in all [default: the profile's; 1000 when there is no duration either].
     #[arg(long, value_name = "N")]
     pub total: Option<u64>,
     /// How long to send: seconds, or with a unit (90s, 5m). Ignored when a total is set.
     #[arg(long, value_name = "TIME", value_parser = seconds_or_duration)]
     pub duration: Option<Duration>,
-    /// Connections, all opened before the first request.
+    /// Connections, all opened before the first request [default: the profile's, else 1].
     #[arg(long, value_name = "N")]
     pub conns: Option<u32>,
-    /// Clients; client i works on connection i mod conns.
+    /// Clients; client i works on connection i mod conns [default: the profile's, else 1].
     #[arg(long, value_name = "N")]
     pub client: Option<u32>,
     /// What to accept.
@@ -198,7 +207,7 @@ pub struct LoadArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Engine")]
 pub struct EngineArgs {
-    /// Seed of every random choice [default: drawn, and printed].
+    /// Seed of every random choice [default: drawn; the summary says which].
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
     /// Threads that send, each with its own connections [default: by cores and connections].

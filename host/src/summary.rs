@@ -74,7 +74,7 @@ fn write_phase(report: &doc::Summary, phase: &doc::Phase, out: &mut String) -> s
     writeln!(out, "{} against {}", phase.name, report.server)?;
     writeln!(
         out,
-        "  load         {}, {} connections, {} clients, {}, {} shard(s) ({})",
+        "  load         {}, {} connections, {} clients, {}, {} shard(s) ({}), seed {}",
         match setting("rate") {
             "0" => "closed loop".to_owned(),
             rate => format!("{rate}/s open loop"),
@@ -84,6 +84,7 @@ fn write_phase(report: &doc::Summary, phase: &doc::Phase, out: &mut String) -> s
         setting("http"),
         setting("shards"),
         setting("shards-reason"),
+        setting("seed"),
     )?;
     writeln!(
         out,

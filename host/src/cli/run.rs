@@ -44,16 +44,26 @@ pub struct RunArgs {
     )]
     pub plugin: Option<String>,
     /// Set one key of the plugin's configuration; VALUE is JSON where it reads as such. Repeatable.
-    #[arg(long = "set", value_name = "KEY=VALUE", requires = "plugin")]
+    #[arg(
+        long = "set",
+        value_name = "KEY=VALUE",
+        requires = "plugin",
+        conflicts_with = "profile"
+    )]
     pub sets: Vec<String>,
     /// The plugin's configuration, YAML or JSON; --set goes on top of it.
-    #[arg(long, value_name = "FILE", requires = "plugin")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "plugin",
+        conflicts_with = "profile"
+    )]
     pub config: Option<PathBuf>,
     /// Drive load with this profile (kperf's load profiles, and `plugin:` entries).
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
     /// Ignore unknown keys of the profile, with a warning.
-    #[arg(long, requires = "profile")]
+    #[arg(long, requires = "profile", conflicts_with = "plugin")]
     pub lenient: bool,
     /// A label of the run, kept in the report. Repeatable.
     #[arg(long = "label", value_name = "KEY=VALUE")]

@@ -61,7 +61,8 @@ pub struct RunnerRunArgs {
 /// # Errors
 /// Bad input, a plugin or a target that cannot be used.
 pub fn run(command: RunnerCommand, live: Live) -> Result<Exit, Failed> {
-    let RunnerCommand::Run(args) = command;
+    let RunnerCommand::Run(mut args) = command;
+    args.target.empty_kubeconfig_is_in_cluster();
     let mut plugins = Plugins::new(limits(256)).or_exit(Exit::Failure)?;
     let profile = run::read_profile(&args.config, args.lenient, &live)?;
     let plugin = plugins.load("kperf_json").or_exit(Exit::Plugin)?;
