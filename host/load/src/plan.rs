@@ -17,8 +17,8 @@ pub struct Target {
     pub path_prefix: String,
     /// TLS, or none for plain HTTP. ALPN is set by the engine.
     pub tls: Option<Tls>,
-    /// Headers of every request, `authorization` among them. Read again before each (re)connect and
-    /// once a second, so that rotated credentials take effect.
+    /// Headers of every request, `authorization` among them. Read at the start of a phase and once a
+    /// second, so that rotated credentials take effect.
     pub headers: Arc<dyn HeaderProvider>,
     /// HTTP proxy (`CONNECT`) to dial through.
     pub proxy: Option<Proxy>,

@@ -89,7 +89,7 @@ pub mod counter {
     pub const RETRIES: &str = "retries";
     /// Events of watch streams, in the counters of a series.
     pub const WATCH_EVENTS: &str = "watch-events";
-    /// GOAWAY frames received.
+    /// Connections that said GOAWAY.
     pub const GOAWAYS: &str = "goaways";
     /// Connections opened again during the phase.
     pub const REDIALS: &str = "redials";

@@ -31,6 +31,10 @@ const HTTP2_BUFFER_BYTES: usize = 64 * 1024;
 const HTTP1_BUFFER_BYTES: usize = 20 * 1024;
 /// Idle time before the kernel probes a silent connection; Go's transport uses the same.
 const KEEPALIVE_IDLE_SECONDS: u32 = 30;
+/// Unanswered bytes for so long mean that the other side is gone: the kernel alone waits a quarter of an hour.
+/// Go's Kubernetes clients notice after as much (a health check after 30 s, answered within 15 s).
+#[cfg(target_os = "linux")]
+const UNANSWERED_MILLISECONDS: u32 = 45_000;
 /// A proxy's answer to CONNECT may have so many bytes of headers.
 const MAX_PROXY_ANSWER_BYTES: usize = 16 * 1024;
 
@@ -259,7 +263,7 @@ impl Dialer {
         let started = Instant::now();
         let url = self.target.url();
         let (stream, address) = self
-            .within(started, Stage::Dial, &url, self.connect(&url))
+            .within(started, Stage::Dial, &url, self.connect(started, &url))
             .await?;
         let stream = match &self.target.proxy {
             None => stream,
@@ -294,7 +298,12 @@ impl Dialer {
         })
     }
 
-    async fn connect(&self, url: &str) -> Result<(TcpStream, String), ConnectError> {
+    /// Tries one address after the other, each for its share of the time that is left.
+    async fn connect(
+        &self,
+        started: Instant,
+        url: &str,
+    ) -> Result<(TcpStream, String), ConnectError> {
         let addresses: Vec<SocketAddr> = match &self.target.proxy {
             None if !self.target.addresses.is_empty() => self.target.addresses.clone(),
             proxy => {
@@ -303,16 +312,19 @@ impl Dialer {
                     .map_or((self.target.host.as_str(), self.target.port), |proxy| {
                         (proxy.host.as_str(), proxy.port)
                     });
-                tokio::net::lookup_host((host, port))
-                    .await
-                    .map_err(|error| {
+                let lookup = async {
+                    let found = tokio::net::lookup_host((host, port)).await;
+                    found.map_err(|error| {
                         ConnectError::new(
                             url,
                             Stage::Resolve,
                             format!("{host}: {error}"),
                             Failure::connection("no such host"),
                         )
-                    })?
+                    })
+                };
+                self.within(started, Stage::Resolve, url, lookup)
+                    .await?
                     .collect()
             }
         };
@@ -322,23 +334,33 @@ impl Dialer {
             "the name has no address",
             Failure::connection("no such host"),
         );
-        for address in addresses {
-            match TcpStream::connect(address).await {
+        let end = started + self.timeout;
+        for (tried, address) in addresses.iter().enumerate() {
+            let left = end.saturating_duration_since(Instant::now());
+            let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+            let dial = tokio::time::timeout(share, TcpStream::connect(address)).await;
+            match dial.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 Ok(stream) => {
                     // Neither can fail on a connected TCP socket, and neither is worth failing for.
                     let _ = stream.set_nodelay(true);
                     let _ = setsockopt(&stream, sockopt::KeepAlive, &true);
                     #[cfg(target_os = "linux")]
-                    let _ = setsockopt(&stream, sockopt::TcpKeepIdle, &KEEPALIVE_IDLE_SECONDS);
+                    {
+                        let _ = setsockopt(&stream, sockopt::TcpKeepIdle, &KEEPALIVE_IDLE_SECONDS);
+                        let _ =
+                            setsockopt(&stream, sockopt::TcpUserTimeout, &UNANSWERED_MILLISECONDS);
+                    }
                     return Ok((stream, address.to_string()));
                 }
                 Err(error) => {
-                    last = ConnectError::new(
-                        address,
-                        Stage::Dial,
-                        &error,
-                        Failure::from_io(&error, false),
-                    );
+                    let (message, failure) = match error.kind() {
+                        io::ErrorKind::TimedOut => (
+                            format!("no answer within {share:?}"),
+                            Failure::connection("dial timeout"),
+                        ),
+                        _ => (error.to_string(), Failure::from_io(&error, false)),
+                    };
+                    last = ConnectError::new(address, Stage::Dial, message, failure);
                 }
             }
         }

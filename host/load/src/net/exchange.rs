@@ -106,9 +106,9 @@ pub(crate) struct Flight {
 }
 
 impl Flight {
-    pub(crate) fn begin(&self) {
+    pub(crate) fn begin(&self, now: Instant) {
         self.is_active.set(true);
-        self.since.set(Some(Instant::now()));
+        self.since.set(Some(now));
         self.sent.set(None);
         self.cancel.set(None);
     }
@@ -167,6 +167,11 @@ impl Flight {
     pub(crate) async fn guard(&self, exchange: impl Future<Output = Answer>) -> Answer {
         let mut exchange = pin!(exchange);
         std::future::poll_fn(|cx| {
+            // First: an answer that is there counts.
+            let result = exchange.as_mut().poll(cx);
+            if result.is_ready() {
+                return result;
+            }
             if let Some(why) = self.cancel.get() {
                 return Poll::Ready(Answer::failed(match (why, self.sent.get()) {
                     (Cancel::Deadline, Some(_)) => Failure::deadline(),
@@ -174,17 +179,14 @@ impl Flight {
                     (Cancel::Abort, _) => Failure::aborted(),
                 }));
             }
-            let result = exchange.as_mut().poll(cx);
-            if result.is_pending() {
-                let mut waker = self.waker.borrow_mut();
-                if !waker
-                    .as_ref()
-                    .is_some_and(|known| known.will_wake(cx.waker()))
-                {
-                    *waker = Some(cx.waker().clone());
-                }
+            let mut waker = self.waker.borrow_mut();
+            if !waker
+                .as_ref()
+                .is_some_and(|known| known.will_wake(cx.waker()))
+            {
+                *waker = Some(cx.waker().clone());
             }
-            result
+            Poll::Pending
         })
         .await
     }

@@ -147,7 +147,6 @@ impl Lane {
                 self.discard();
                 return Answer {
                     is_unprocessed: is_unsent,
-                    ended: stamp.received_after(sent),
                     ..Answer::failed(failure)
                 };
             }
@@ -197,6 +196,9 @@ impl Lane {
                 () = client.hold(hold) => Ok(false),
             },
         };
+        if hold.is_none() {
+            answer.ended = stamp.received_after(sent);
+        }
         match result {
             Ok(is_whole) => {
                 if !is_whole {
@@ -206,15 +208,14 @@ impl Lane {
             }
             Err(error) => {
                 self.discard();
+                // Nothing was received that would stamp it.
+                answer.ended = Instant::now();
                 answer.failure = if is_success {
                     Some(Failure::from_http1(&error, true))
                 } else {
                     Some(Failure::http(status))
                 };
             }
-        }
-        if hold.is_none() {
-            answer.ended = stamp.received_after(sent);
         }
         answer
     }

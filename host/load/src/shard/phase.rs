@@ -18,7 +18,7 @@ use crate::{
     measure::recorder::Recorder,
     net::{
         capture::Pointers,
-        exchange::{Common, Flight},
+        exchange::{Cancel, Common, Flight},
     },
     pace::{
         clock::{Clock as _, PhaseClock},
@@ -79,6 +79,7 @@ pub(crate) struct Phase {
     /// Nothing is handed out any more.
     is_over: Cell<bool>,
     is_stopped: Cell<bool>,
+    is_aborted: Cell<bool>,
     failure: RefCell<Option<SourceError>>,
     pub(crate) last_answer_ns: Cell<u64>,
     /// The pacer waits for a client to become free, not for a time.
@@ -117,6 +118,7 @@ impl Phase {
             idle: RefCell::default(),
             is_over: Cell::new(false),
             is_stopped: Cell::new(false),
+            is_aborted: Cell::new(false),
             failure: RefCell::default(),
             last_answer_ns: Cell::new(0),
             pacer_waits_for_client: Cell::new(false),
@@ -132,6 +134,10 @@ impl Phase {
 
     pub(crate) fn is_stopped(&self) -> bool {
         self.is_stopped.get()
+    }
+
+    pub(crate) fn is_aborted(&self) -> bool {
+        self.is_aborted.get()
     }
 
     pub(crate) fn has_idle_clients(&self) -> bool {
@@ -333,6 +339,15 @@ impl Phase {
         self.is_stopped.set(true);
         self.end();
         self.stopping.notify_waiters();
+    }
+
+    /// Stopped, and what is in flight is given up.
+    pub(crate) fn abort(&self) {
+        self.is_aborted.set(true);
+        self.stop();
+        for desk in &self.desks {
+            desk.flight.cancel(Cancel::Abort);
+        }
     }
 
     fn close(&self) {

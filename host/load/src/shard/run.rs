@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     measure::recorder::Recorder,
-    net::{dial::ConnectError, exchange::Cancel},
+    net::dial::ConnectError,
     pace::{
         clock::{PhaseClock, as_ns},
         dispatch::{Dispatch, Limits},
@@ -257,10 +257,7 @@ async fn phase(run: Run, lanes: &Lanes) {
             state = stopped(&mut stop) => match state {
                 Some(StopState::Aborted) => {
                     was_interrupted = true;
-                    phase.stop();
-                    for desk in &phase.desks {
-                        desk.flight.cancel(Cancel::Abort);
-                    }
+                    phase.abort();
                     stop = None;
                 }
                 Some(_) => {

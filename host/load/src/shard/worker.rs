@@ -20,7 +20,7 @@ use super::{
 use crate::{
     net::{
         drain::Drain,
-        exchange::{Answer, Call, Client},
+        exchange::{Answer, Call, Cancel, Client},
         failure::Failure,
     },
     pace::clock::Clock as _,
@@ -49,7 +49,13 @@ pub(crate) async fn work(phase: Rc<Phase>, me: usize, mut lane: Lane) -> Lane {
             series: prepared.series as usize,
         };
         park::departed();
-        desk.flight.begin();
+        let now = Instant::now();
+        desk.flight.begin(now);
+        client.note_taken(now);
+        if phase.is_aborted() {
+            // The abort found the request on the desk, not yet under way.
+            desk.flight.cancel(Cancel::Abort);
+        }
         let answer = client.serve(&mut lane, &prepared, &drain).await;
         desk.flight.finish();
         park::arrived();
@@ -87,16 +93,23 @@ impl Client for AtDesk<'_> {
 }
 
 impl AtDesk<'_> {
-    fn note_sent(&self, now: Instant) {
-        let behind_ns = self
-            .phase
-            .clock
-            .at_ns(now)
-            .saturating_sub(self.job.intended_ns);
-        let mut recorder = self.phase.recorder.borrow_mut();
+    fn behind_ns(&self, now: Instant) -> u64 {
+        let now_ns = self.phase.clock.at_ns(now);
+        now_ns.saturating_sub(self.job.intended_ns)
+    }
+
+    /// The request is in the hands of its client. Up to here a delay is ours; a wait for a stream or a
+    /// connection, which may follow, is the server's.
+    fn note_taken(&self, now: Instant) {
         if self.job.was_client_free {
-            recorder.send_lag.saturating_record(behind_ns);
+            let mut recorder = self.phase.recorder.borrow_mut();
+            recorder.send_lag.saturating_record(self.behind_ns(now));
         }
+    }
+
+    fn note_sent(&self, now: Instant) {
+        let behind_ns = self.behind_ns(now);
+        let mut recorder = self.phase.recorder.borrow_mut();
         if let Some(series) = recorder.series.get_mut(self.series) {
             series.sent += 1;
             series.late += u64::from(behind_ns > self.phase.rules.late_after_ns);
@@ -144,7 +157,12 @@ impl AtDesk<'_> {
                 Some(seconds) if is_retryable(answer.status) => Duration::from_secs(seconds),
                 _ => return answer,
             };
-            if retries >= self.phase.rules.max_retries || self.phase.is_stopped() {
+            let rules = &self.phase.rules;
+            if retries >= rules.max_retries || self.phase.is_stopped() {
+                return answer;
+            }
+            if rules.deadline.is_some_and(|longest| pause > longest) {
+                // Who asks for more than a request may take says no.
                 return answer;
             }
             flight.pause();
@@ -238,8 +256,6 @@ pub(crate) fn prefixed(prefix: &str, path: &PathAndQuery) -> Result<PathAndQuery
 
 /// Keeps time off the deadline: wakes clients whose exchange has taken too long.
 pub(crate) async fn sweep_deadlines(phase: Rc<Phase>) {
-    use crate::net::exchange::Cancel;
-
     let Some(deadline) = phase.rules.deadline else {
         return;
     };

@@ -275,37 +275,7 @@ fn a_connection_lost_mid_body_is_a_connection_error_and_redialled() {
     assert_eq!(result.ended, Ended::Completed);
 }
 
-/// Shakes hands in plain HTTP/2 and answers every request with `answer`, whatever that is.
-fn answer_with(answer: &'static [u8]) -> Target {
-    use std::io::{Read as _, Write as _};
-
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            std::thread::spawn(move || -> std::io::Result<()> {
-                let mut stream = stream?;
-                stream.read_exact(&mut [0; 24])?;
-                // SETTINGS, empty.
-                stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0])?;
-                loop {
-                    let mut header = [0; 9];
-                    stream.read_exact(&mut header)?;
-                    let bytes = u32::from_be_bytes([0, header[0], header[1], header[2]]);
-                    let mut payload = vec![0; bytes as usize];
-                    stream.read_exact(&mut payload)?;
-                    match header[3] {
-                        1 => stream.write_all(answer)?,
-                        6 => {
-                            stream.write_all(&[0, 0, 8, 6, 1, 0, 0, 0, 0])?;
-                            stream.write_all(&payload)?;
-                        }
-                        _ => {}
-                    }
-                }
-            });
-        }
-    });
+fn plain_target(address: std::net::SocketAddr) -> Target {
     Target {
         host: "127.0.0.1".into(),
         port: address.port(),
@@ -315,6 +285,58 @@ fn answer_with(answer: &'static [u8]) -> Target {
         headers: Arc::new(HeaderMap::new()),
         proxy: None,
     }
+}
+
+/// The header of the next frame of HTTP/2: payload bytes and kind.
+fn next_frame(stream: &mut std::net::TcpStream) -> std::io::Result<(usize, u8)> {
+    use std::io::Read as _;
+
+    let mut header = [0; 9];
+    stream.read_exact(&mut header)?;
+    let bytes = u32::from_be_bytes([0, header[0], header[1], header[2]]);
+    Ok((bytes as usize, header[3]))
+}
+
+/// The server's side of a handshake in plain HTTP/2, up to the answer to the client's PING.
+fn shake_hands(stream: &mut std::net::TcpStream) -> std::io::Result<()> {
+    use std::io::{Read as _, Write as _};
+
+    stream.read_exact(&mut [0; 24])?;
+    // SETTINGS, empty.
+    stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0])?;
+    loop {
+        let (bytes, kind) = next_frame(stream)?;
+        let mut payload = vec![0; bytes];
+        stream.read_exact(&mut payload)?;
+        if kind == 6 {
+            stream.write_all(&[0, 0, 8, 6, 1, 0, 0, 0, 0])?;
+            return stream.write_all(&payload);
+        }
+    }
+}
+
+/// A server in plain HTTP/2 that answers every request with `answer`, whatever that is.
+fn answer_with(answer: &'static [u8]) -> Target {
+    use std::io::{Read as _, Write as _};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = plain_target(listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            std::thread::spawn(move || -> std::io::Result<()> {
+                let mut stream = stream?;
+                shake_hands(&mut stream)?;
+                loop {
+                    let (bytes, kind) = next_frame(&mut stream)?;
+                    stream.read_exact(&mut vec![0; bytes])?;
+                    if kind == 1 {
+                        stream.write_all(answer)?;
+                    }
+                }
+            });
+        }
+    });
+    target
 }
 
 #[test]
@@ -350,8 +372,100 @@ fn a_truncated_body_is_no_success() {
 }
 
 #[test]
-fn a_reset_without_error_after_the_answer_is_success() {
+fn a_reset_without_error_is_success_only_after_all_that_was_announced() {
     assert_all_good(&run("/enough", 3, 1), 3);
+    let result = run("/perhaps", 3, 1);
+    assert_eq!(errors(&result), [("http2-protocol/NO_ERROR", 3)]);
+}
+
+#[test]
+fn a_lost_connection_ends_its_exchanges_when_it_is_lost() {
+    use std::io::Read as _;
+
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = plain_target(listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                std::thread::spawn(move || -> std::io::Result<()> {
+                    let mut stream = stream?;
+                    if protocol == Protocol::Http2 {
+                        shake_hands(&mut stream)?;
+                    }
+                    stream.read_exact(&mut [0; 5])?;
+                    std::thread::sleep(Duration::from_millis(50));
+                    // Closed with bytes unread: a reset, which leaves nothing to read on the other side.
+                    Ok(())
+                });
+            }
+        });
+        let mut engine = Engine::connect(target, config(1, protocol)).unwrap();
+        let mut plan = plan(2, 1);
+        plan.raw = true;
+        let source = repeat(vec![template("/lost")]);
+        let result = engine.run(&plan, &source, &Stop::new(), &mut |_| {});
+        assert_eq!(
+            errors(&result),
+            [("connection/connection reset by peer", 2)],
+            "{protocol:?}"
+        );
+        let raw = result.raw.unwrap();
+        assert!(
+            raw.service_ns.iter().all(|&ns| ns >= 25_000_000),
+            "{protocol:?}: {:?}",
+            raw.service_ns
+        );
+    }
+}
+
+#[test]
+fn waiting_for_a_stream_is_the_servers_lag_and_not_ours() {
+    let options = Options {
+        max_streams: Some(1),
+        ..Options::default()
+    };
+    let plan = PhasePlan {
+        pace: Pace::Open {
+            rate_per_sec: 2_000.0,
+        },
+        ..plan(200, 200)
+    };
+    let source = repeat(vec![template("/slow")]);
+    let (result, _) = run_with(options, 1, &plan, &source);
+    assert_all_good(&result, 200);
+    // 200 answers of 5 ms, one after the other: the last waits for about a second.
+    let response = result.series[0].response_time.max();
+    let lag = result.shards[0].send_lag.max();
+    assert!(
+        lag < response / 3,
+        "lag {lag} ns of a response time of {response} ns"
+    );
+    assert!(result.shards[0].send_lag.len() >= 150);
+}
+
+#[test]
+fn an_abort_reaches_what_is_just_being_handed_out() {
+    let server = Server::start(Options::default());
+    let mut engine = Engine::connect(server.target(), config(2, Protocol::Http2)).unwrap();
+    let source = repeat(vec![template("/stall")]);
+    let plan = PhasePlan {
+        pace: Pace::Open {
+            rate_per_sec: 20_000.0,
+        },
+        deadline: None,
+        ..plan(1_000_000, 64)
+    };
+    for round in 0..50 {
+        let stop = Stop::new();
+        let stopper = stop.clone();
+        let aborting = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_micros(100 * round));
+            stopper.abort();
+        });
+        let result = engine.run(&plan, &source, &stop, &mut |_| {});
+        assert_eq!(result.ended, Ended::Interrupted);
+        aborting.join().unwrap();
+    }
 }
 
 #[test]

@@ -282,9 +282,13 @@ async fn answer(
                 .unwrap();
             reply(&mut respond, head, "too short".into());
         }
-        "/enough" => {
+        "/enough" | "/perhaps" => {
+            let mut head = status(200);
+            if path == "/enough" {
+                head = head.header("content-length", "9");
+            }
             let mut stream = respond
-                .send_response(status(200).body(()).unwrap(), false)
+                .send_response(head.body(()).unwrap(), false)
                 .unwrap();
             stream.send_data("all of it".into(), false).unwrap();
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -39,6 +39,8 @@ const SCHEME: u32 = 6;
 const STATUS_FIRST: u32 = 8;
 const STATUS_LAST: u32 = 14;
 const CONTENT_LENGTH: u32 = 28;
+/// Its name in Huffman's code.
+const CODED_CONTENT_LENGTH: &[u8] = &[0x21, 0xea, 0x49, 0x6a, 0x4a, 0xd4, 0x16, 0xa9, 0x93, 0x3f];
 
 /// "Our encoder has no dynamic table": opens the first block of a connection. With it, no setting of the
 /// peer can be broken (RFC 7541, section 4.2).
@@ -169,12 +171,8 @@ impl<'a> Response<'a> {
             block,
         };
         while let Some(field) = fields.next()? {
-            if field.has_name(CONTENT_LENGTH) {
-                let text = field.value.decode()?;
-                let length = std::str::from_utf8(&text)
-                    .ok()
-                    .and_then(|text| text.parse().ok())
-                    .ok_or(Malformed)?;
+            if field.is_content_length() {
+                let (length, _) = field.value.digits().ok_or(Malformed)?;
                 if response
                     .announced_bytes
                     .is_some_and(|known| known != length)
@@ -228,20 +226,37 @@ impl<'a> Text<'a> {
     }
 }
 
+impl Text<'_> {
+    /// A number in decimal digits and nothing else, and how many digits it has.
+    fn digits(self) -> Option<(u64, usize)> {
+        let (mut number, mut count) = (0_u64, 0);
+        let mut take = |byte: u8| {
+            let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+            number = number.checked_mul(10)?.checked_add(digit)?;
+            count += 1;
+            Some(())
+        };
+        match self {
+            Self::Static(_, text) => text.bytes().try_for_each(&mut take)?,
+            Self::Plain(text) => text.iter().copied().try_for_each(&mut take)?,
+            Self::Coded(coded) => huffman::each(coded, &mut take)?,
+        }
+        (count > 0).then_some((number, count))
+    }
+}
+
 struct Field<'a> {
     name: Text<'a>,
     value: Text<'a>,
 }
 
 impl Field<'_> {
-    /// A name of the static table costs no comparison of texts; one spelt out does.
-    fn has_name(&self, index: u32) -> bool {
+    /// Compared as it stands: of all the names that a server spells out, none is decoded for this.
+    fn is_content_length(&self) -> bool {
         match self.name {
-            Text::Static(known, _) => known == index,
-            name => {
-                let wanted = STATIC.get(index as usize - 1).map_or("", |entry| entry.0);
-                name.decode().is_ok_and(|name| *name == *wanted.as_bytes())
-            }
+            Text::Static(index, _) => index == CONTENT_LENGTH,
+            Text::Plain(name) => name == b"content-length",
+            Text::Coded(name) => name == CODED_CONTENT_LENGTH,
         }
     }
 
@@ -251,12 +266,8 @@ impl Field<'_> {
             Text::Static(index, _) => (STATUS_FIRST..=STATUS_LAST).contains(&index),
             name => *name.decode()? == *b":status",
         };
-        let value = self.value.decode()?;
-        match *value {
-            [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9'] if is_status => {
-                let digit = |byte: u8| u16::from(byte - b'0');
-                Ok(digit(a) * 100 + digit(b) * 10 + digit(c))
-            }
+        match self.value.digits() {
+            Some((status @ 100..=999, 3)) if is_status => Ok(status as u16),
             _ => Err(Malformed),
         }
     }
@@ -453,6 +464,28 @@ mod tests {
             assert!(Response::parse(block).is_err(), "{why}");
         }
         assert_eq!(Response::parse(&[0x20, 0x88]).unwrap().status, 200);
+    }
+
+    #[test]
+    fn the_length_is_found_however_it_is_spelt() {
+        assert_eq!(
+            huffman::decode(CODED_CONTENT_LENGTH).unwrap(),
+            b"content-length"
+        );
+        let coded = [&[0x00, 0x80 | 10][..], CODED_CONTENT_LENGTH].concat();
+        let plain = [&[0x00, 14][..], b"content-length"].concat();
+        // `302` in Huffman's code, and plain.
+        for value in [&[0x82, 0x64, 0x02][..], &[3, b'3', b'0', b'2']] {
+            for name in [&coded[..], &plain, &[0x0f, 13]] {
+                let block = [&[0x88][..], name, value].concat();
+                let response = Response::parse(&block).unwrap();
+                assert_eq!(response.announced_bytes, Some(302), "{block:x?}");
+            }
+        }
+        for value in [&[2, b'+', b'5'][..], &[0], &[21; 22]] {
+            let block = [&[0x88, 0x0f, 13][..], value].concat();
+            assert!(Response::parse(&block).is_err(), "{value:?}");
+        }
     }
 
     #[test]

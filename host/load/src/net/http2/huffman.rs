@@ -69,6 +69,16 @@ const fn code() -> Code {
 /// The string, or none when it is no valid coding.
 pub(super) fn decode(coded: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(coded.len() * 8 / 5);
+    each(coded, |byte| {
+        out.push(byte);
+        Some(())
+    })?;
+    Some(out)
+}
+
+/// Gives the bytes of the string one by one, without keeping them. None when it is no valid coding, or when
+/// the taker says so.
+pub(super) fn each(coded: &[u8], mut take: impl FnMut(u8) -> Option<()>) -> Option<()> {
     // The bits read of the current code, and how many.
     let (mut bits, mut length) = (0_u32, 0_usize);
     for byte in coded {
@@ -83,13 +93,13 @@ pub(super) fn decode(coded: &[u8]) -> Option<Vec<u8>> {
                 if symbol == EOS {
                     return None;
                 }
-                out.push(symbol as u8);
+                take(symbol as u8)?;
                 (bits, length) = (0, 0);
             }
         }
     }
     // Padding: at most seven bits, the start of EOS, which is all ones.
-    (length < 8 && bits == (1 << length) - 1).then_some(out)
+    (length < 8 && bits == (1 << length) - 1).then_some(())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The client's side of one HTTP/2 connection, RFC 9113, without I/O and without a clock: bytes from the
 //! server go in, bytes for the server pile up in a buffer, and receivers are told what came for them.
 //!
-//! Nothing is allocated per request beyond a place in the table of streams. Bodies pass through by
+//! Nothing is allocated per request; the table of streams keeps its room. Bodies pass through by
 //! reference and are never kept. A server that breaks the rules of its connection costs the connection,
 //! one that breaks those of a stream costs that stream.
 
@@ -30,8 +30,10 @@ const REFILL_BYTES: i64 = WINDOW_BYTES / 2;
 const MAX_BLOCK_BYTES: usize = 256 << 10;
 /// Frames of one header block.
 const MAX_BLOCK_FRAMES: u32 = 64;
-/// Answers to PING and SETTINGS that may wait to be written; a server that reads nothing gets no more.
-const MAX_REPLIES_WAITING: u32 = 1_000;
+/// Bodies wait when so much is to be written already: what is opened meanwhile shall not queue behind them.
+const ENOUGH_OUTPUT_BYTES: usize = 256 << 10;
+/// A server that asks for answers and reads none gets no more than so much of them.
+const MAX_OUTPUT_BYTES: usize = 16 << 20;
 /// The connection is given up this long before its stream numbers run out.
 const LAST_STREAM: u32 = (1 << 31) - 1_000_001;
 /// What our PINGs carry.
@@ -59,12 +61,12 @@ pub(crate) enum End {
     /// The server said goodbye before it looked at the request.
     Unprocessed,
     /// The response broke a rule.
-    Malformed(&'static str),
+    Malformed(Violation),
     /// The body is shorter or longer than the headers announced.
     WrongLength,
 }
 
-/// Why a connection is over: the server broke a rule.
+/// A rule that the server broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub(crate) struct Violation {
@@ -72,8 +74,12 @@ pub(crate) struct Violation {
     pub(crate) message: &'static str,
 }
 
+const fn broken(code: ErrorCode, message: &'static str) -> Violation {
+    Violation { code, message }
+}
+
 fn violation<T>(code: ErrorCode, message: &'static str) -> Result<T, Violation> {
-    Err(Violation { code, message })
+    Err(broken(code, message))
 }
 
 /// A goodbye.
@@ -98,20 +104,17 @@ struct Stream<R> {
     /// What may still go out, and what waits to.
     send_window: i64,
     unsent: Bytes,
+    /// It stands in the queue of those that wait for the connection.
+    is_queued: bool,
 }
 
-/// A frame of which a part has arrived.
-#[derive(Debug)]
-enum Partial {
-    /// Between frames, or the start of one.
-    Frame(Vec<u8>),
-    /// DATA passes through as it comes.
-    Data {
-        stream: u32,
-        left: usize,
-        padding: usize,
-        is_end: bool,
-    },
+/// A DATA frame of which a part has arrived: it passes through as it comes.
+#[derive(Clone, Copy, Debug)]
+struct Data {
+    stream: u32,
+    left: usize,
+    padding: usize,
+    is_end: bool,
 }
 
 /// A header block of which a part has arrived.
@@ -127,7 +130,11 @@ struct Block {
 #[derive(Debug)]
 pub(crate) struct Machine<R> {
     out: Vec<u8>,
-    partial: Partial,
+    /// So much of it is written.
+    written: usize,
+    /// The start of a frame whose rest has not arrived, unless it is of DATA.
+    start: Vec<u8>,
+    data: Option<Data>,
     block: Option<Block>,
     streams: HashMap<u32, Stream<R>, BuildHasherDefault<StreamHasher>>,
     next_stream: u32,
@@ -137,12 +144,12 @@ pub(crate) struct Machine<R> {
     max_frame_bytes: usize,
     send_window: i64,
     window: i64,
-    /// Streams with bytes to send that had no window.
-    blocked: VecDeque<u32>,
+    /// Streams with bytes to send that wait for the connection: its window, or room in the output. Those that
+    /// wait for their own window are called by its update.
+    queue: VecDeque<u32>,
     goaway: Option<GoAway>,
     has_settings: bool,
     pongs: u32,
-    replies_waiting: u32,
 }
 
 impl<R: Receiver> Machine<R> {
@@ -167,7 +174,9 @@ impl<R: Receiver> Machine<R> {
         put(&mut out, kind::PING, 0, 0, &PING);
         Self {
             out,
-            partial: Partial::Frame(Vec::new()),
+            written: 0,
+            start: Vec::new(),
+            data: None,
             block: None,
             streams: HashMap::default(),
             next_stream: 1,
@@ -178,11 +187,10 @@ impl<R: Receiver> Machine<R> {
             max_frame_bytes: DEFAULT_MAX_FRAME_BYTES,
             send_window: DEFAULT_WINDOW_BYTES,
             window: WINDOW_BYTES,
-            blocked: VecDeque::new(),
+            queue: VecDeque::new(),
             goaway: None,
             has_settings: false,
             pongs: 0,
-            replies_waiting: 0,
         }
     }
 
@@ -215,15 +223,20 @@ impl<R: Receiver> Machine<R> {
 
     /// What is to be written.
     pub(crate) fn output(&self) -> &[u8] {
-        &self.out
+        self.out.get(self.written..).unwrap_or_default()
     }
 
     /// So much of it was written.
     pub(crate) fn written(&mut self, bytes: usize) {
-        self.out.drain(..bytes.min(self.out.len()));
-        if self.out.is_empty() {
-            self.replies_waiting = 0;
+        self.written += bytes;
+        if self.written >= self.out.len() {
+            self.out.clear();
+            self.written = 0;
+        } else if self.written > ENOUGH_OUTPUT_BYTES {
+            self.out.drain(..self.written);
+            self.written = 0;
         }
+        self.send_queued();
     }
 
     /// Opens a stream. The caller has seen to it that there is room.
@@ -261,9 +274,11 @@ impl<R: Receiver> Machine<R> {
                 window: WINDOW_BYTES,
                 send_window,
                 unsent: body,
+                is_queued: false,
             },
         );
-        self.send_body(id);
+        self.queue(id);
+        self.send_queued();
         id
     }
 
@@ -294,22 +309,33 @@ impl<R: Receiver> Machine<R> {
         }
     }
 
-    /// Sends of a body what the windows let through; the rest waits for a WINDOW_UPDATE.
-    fn send_body(&mut self, id: u32) {
-        let Some(stream) = self.streams.get_mut(&id) else {
-            return;
-        };
-        while !stream.unsent.is_empty() {
+    /// Lets a stream wait for its turn to send of its body.
+    fn queue(&mut self, id: u32) {
+        if let Some(stream) = self.streams.get_mut(&id)
+            && !stream.unsent.is_empty()
+            && stream.send_window > 0
+            && !stream.is_queued
+        {
+            stream.is_queued = true;
+            self.queue.push_back(id);
+        }
+    }
+
+    /// Sends of the bodies, a frame of each in turn, what the windows and the output let through.
+    fn send_queued(&mut self) {
+        while self.send_window > 0
+            && self.output().len() < ENOUGH_OUTPUT_BYTES
+            && let Some(id) = self.queue.pop_front()
+        {
+            let Some(stream) = self.streams.get_mut(&id) else {
+                continue;
+            };
+            stream.is_queued = false;
             let window = self.send_window.min(stream.send_window);
-            if window <= 0 {
-                if !self.blocked.contains(&id) {
-                    self.blocked.push_back(id);
-                }
-                return;
-            }
-            let bytes = (window as usize)
-                .min(self.max_frame_bytes)
-                .min(stream.unsent.len());
+            let Ok(window @ 1..) = usize::try_from(window) else {
+                continue;
+            };
+            let bytes = window.min(self.max_frame_bytes).min(stream.unsent.len());
             let piece = stream.unsent.split_to(bytes);
             self.send_window -= bytes as i64;
             stream.send_window -= bytes as i64;
@@ -319,23 +345,22 @@ impl<R: Receiver> Machine<R> {
                 0
             };
             put(&mut self.out, kind::DATA, flags, id, &piece);
+            self.queue(id);
         }
     }
 
-    fn send_blocked(&mut self) {
-        for _ in 0..self.blocked.len() {
-            if self.send_window <= 0 {
-                return;
-            }
-            if let Some(id) = self.blocked.pop_front() {
-                self.send_body(id);
-            }
+    /// Forgets a stream.
+    fn remove(&mut self, id: u32) -> Option<Stream<R>> {
+        let stream = self.streams.remove(&id)?;
+        if stream.is_queued {
+            self.queue.retain(|&queued| queued != id);
         }
+        Some(stream)
     }
 
     /// Ends a stream from our side; its receiver hears nothing more. False when it is over already.
     pub(crate) fn cancel(&mut self, id: u32) -> bool {
-        let is_open = self.streams.remove(&id).is_some();
+        let is_open = self.remove(id).is_some();
         if is_open {
             self.reset(id, ErrorCode::CANCEL);
         }
@@ -344,7 +369,7 @@ impl<R: Receiver> Machine<R> {
 
     /// Ends all streams for a reason of the caller's own.
     pub(crate) fn abandon(&mut self) -> Vec<R> {
-        self.blocked.clear();
+        self.queue.clear();
         self.streams
             .drain()
             .map(|(_, stream)| stream.receiver)
@@ -373,84 +398,71 @@ impl<R: Receiver> Machine<R> {
     }
 
     fn end(&mut self, id: u32, end: End) {
-        if let Some(stream) = self.streams.remove(&id) {
+        if let Some(stream) = self.remove(id) {
             stream.receiver.end(end);
         }
     }
 
-    /// Ends a stream with a RST_STREAM, for what the server did or because we have enough.
-    fn abort(&mut self, id: u32, code: ErrorCode, end: End) {
-        self.end(id, end);
-        self.reset(id, code);
+    /// Ends a stream with a RST_STREAM for what the server did.
+    fn abort(&mut self, id: u32, violation: Violation) {
+        self.end(id, End::Malformed(violation));
+        self.reset(id, violation.code);
     }
 
     /// Takes what the server sent, in pieces of any size.
     pub(crate) fn receive(&mut self, mut bytes: &[u8]) -> Result<(), Violation> {
         loop {
-            match &mut self.partial {
-                Partial::Data { .. } => {
-                    bytes = self.data_piece(bytes);
-                    if matches!(self.partial, Partial::Data { .. }) {
+            if self.data.is_some() {
+                bytes = self.data_piece(bytes);
+                if self.data.is_some() {
+                    return Ok(());
+                }
+            } else if self.start.is_empty() {
+                match self.whole_frame(bytes)? {
+                    Some(rest) => bytes = rest,
+                    None => {
+                        self.start.extend_from_slice(bytes);
                         return Ok(());
                     }
                 }
-                Partial::Frame(start) if start.is_empty() => {
-                    let Some((header, payload)) = split_header(bytes) else {
-                        start.extend_from_slice(bytes);
-                        return Ok(());
-                    };
-                    check_size(header)?;
-                    if header.kind == kind::DATA {
-                        // The first byte may be the length of the padding.
-                        if header.has(flag::PADDED) && payload.is_empty() {
-                            start.extend_from_slice(bytes);
-                            return Ok(());
-                        }
-                        bytes = self.data_begins(header, payload)?;
-                        continue;
-                    }
-                    let Some((payload, rest)) = payload.split_at_checked(header.payload_bytes)
-                    else {
-                        start.extend_from_slice(bytes);
-                        return Ok(());
-                    };
-                    self.frame(header, payload)?;
-                    bytes = rest;
-                }
-                Partial::Frame(start) => {
-                    if bytes.is_empty() {
-                        return Ok(());
-                    }
-                    let wanted = missing(start);
-                    let (taken, rest) = bytes.split_at(wanted.min(bytes.len()));
-                    start.extend_from_slice(taken);
-                    bytes = rest;
-                    if missing(start) > 0 {
-                        if taken.len() == wanted {
-                            // The header is whole now, and says how much more there is.
-                            if let Some((header, _)) = split_header(start) {
-                                check_size(header)?;
-                            }
-                        }
-                        continue;
-                    }
-                    let frame = std::mem::take(start);
-                    if let Some((header, payload)) = split_header(&frame) {
-                        check_size(header)?;
-                        if header.kind == kind::DATA {
-                            self.data_begins(header, payload)?;
-                        } else {
-                            self.frame(header, payload)?;
-                        }
-                    }
+            } else {
+                let wanted = missing(&self.start)?;
+                let (taken, rest) = bytes.split_at(wanted.min(bytes.len()));
+                self.start.extend_from_slice(taken);
+                bytes = rest;
+                if missing(&self.start)? == 0 {
+                    let mut frame = std::mem::take(&mut self.start);
+                    let result = self.whole_frame(&frame).map(|_| ());
                     // Keeps the room for the next one.
-                    if let Partial::Frame(start) = &mut self.partial {
-                        *start = frame;
-                        start.clear();
-                    }
+                    frame.clear();
+                    self.start = frame;
+                    result?;
+                } else if bytes.is_empty() {
+                    return Ok(());
                 }
             }
         }
+    }
+
+    /// Takes one frame off the front, of DATA its header; returns what follows. None when it is not there
+    /// whole.
+    fn whole_frame<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<&'a [u8]>, Violation> {
+        let Some((header, payload)) = split_header(bytes) else {
+            return Ok(None);
+        };
+        check_size(header)?;
+        if header.kind == kind::DATA {
+            // The first byte may be the length of the padding.
+            if header.has(flag::PADDED) && payload.is_empty() {
+                return Ok(None);
+            }
+            return self.data_begins(header, payload).map(Some);
+        }
+        let Some((payload, rest)) = payload.split_at_checked(header.payload_bytes) else {
+            return Ok(None);
+        };
+        self.frame(header, payload)?;
+        Ok(Some(rest))
     }
 
     /// The header of a DATA frame, and its padding length if it has one; returns what follows.
@@ -466,21 +478,21 @@ impl<R: Receiver> Machine<R> {
                 let left = header
                     .payload_bytes
                     .checked_sub(1 + usize::from(padding))
-                    .ok_or(Violation {
-                        code: ErrorCode::PROTOCOL_ERROR,
-                        message: "padding longer than its frame",
-                    })?;
+                    .ok_or(broken(
+                        ErrorCode::PROTOCOL_ERROR,
+                        "padding longer than its frame",
+                    ))?;
                 (usize::from(padding), left, rest)
             }
             _ => (0, header.payload_bytes, payload),
         };
         self.count_received(header)?;
-        self.partial = Partial::Data {
+        self.data = Some(Data {
             stream: header.stream,
             left,
             padding,
             is_end: header.has(flag::END_STREAM),
-        };
+        });
         Ok(payload)
     }
 
@@ -508,11 +520,8 @@ impl<R: Receiver> Machine<R> {
         };
         stream.window -= bytes;
         if stream.window < 0 {
-            self.abort(
-                id,
-                ErrorCode::FLOW_CONTROL_ERROR,
-                End::Malformed("more DATA than the window of the stream"),
-            );
+            let why = "more DATA than the window of the stream";
+            self.abort(id, broken(ErrorCode::FLOW_CONTROL_ERROR, why));
         } else if stream.window < REFILL_BYTES && !header.has(flag::END_STREAM) {
             let more = (WINDOW_BYTES - stream.window) as u32;
             stream.window = WINDOW_BYTES;
@@ -529,33 +538,24 @@ impl<R: Receiver> Machine<R> {
 
     /// Part of a DATA frame; returns what follows it.
     fn data_piece<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let Partial::Data {
-            stream: id,
-            left,
-            padding,
-            is_end,
-        } = &mut self.partial
-        else {
+        let Some(mut data) = self.data.take() else {
             return bytes;
         };
-        let (piece, rest) = bytes.split_at((*left).min(bytes.len()));
-        *left -= piece.len();
-        let skipped = if *left == 0 {
-            (*padding).min(rest.len())
+        let (piece, rest) = bytes.split_at(data.left.min(bytes.len()));
+        data.left -= piece.len();
+        let skipped = if data.left == 0 {
+            data.padding.min(rest.len())
         } else {
             0
         };
-        *padding -= skipped;
-        let (id, is_end) = (*id, *is_end);
-        let is_whole = *left == 0 && *padding == 0;
-        if is_whole {
-            self.partial = Partial::Frame(Vec::new());
-        }
+        data.padding -= skipped;
         if !piece.is_empty() {
-            self.deliver(id, piece);
+            self.deliver(data.stream, piece);
         }
-        if is_whole && is_end {
-            self.complete(id);
+        if data.left > 0 || data.padding > 0 {
+            self.data = Some(data);
+        } else if data.is_end {
+            self.complete(data.stream);
         }
         rest.get(skipped..).unwrap_or_default()
     }
@@ -566,15 +566,17 @@ impl<R: Receiver> Machine<R> {
             return;
         };
         if !stream.has_head {
-            let end = End::Malformed("a body before its headers");
-            return self.abort(id, ErrorCode::PROTOCOL_ERROR, end);
+            let why = "a body before its headers";
+            return self.abort(id, broken(ErrorCode::PROTOCOL_ERROR, why));
         }
         stream.received += piece.len() as u64;
         if stream.announced.is_some_and(|most| stream.received > most) {
-            return self.abort(id, ErrorCode::PROTOCOL_ERROR, End::WrongLength);
+            self.end(id, End::WrongLength);
+            return self.reset(id, ErrorCode::PROTOCOL_ERROR);
         }
         if stream.receiver.data(piece) == Step::Done {
-            self.abort(id, ErrorCode::CANCEL, End::Enough);
+            self.end(id, End::Enough);
+            self.reset(id, ErrorCode::CANCEL);
         }
     }
 
@@ -584,7 +586,10 @@ impl<R: Receiver> Machine<R> {
             return;
         };
         let end = if !stream.has_head {
-            End::Malformed("an end before the headers")
+            End::Malformed(broken(
+                ErrorCode::PROTOCOL_ERROR,
+                "an end before the headers",
+            ))
         } else if stream.announced.is_some_and(|all| stream.received != all) {
             End::WrongLength
         } else {
@@ -641,10 +646,8 @@ impl<R: Receiver> Machine<R> {
 
     fn headers(&mut self, header: Header, payload: &[u8]) -> Result<(), Violation> {
         self.expect_opened(header.stream)?;
-        let too_short = Violation {
-            code: ErrorCode::FRAME_SIZE_ERROR,
-            message: "HEADERS too short for its flags",
-        };
+        let why = "HEADERS too short for its flags";
+        let too_short = broken(ErrorCode::FRAME_SIZE_ERROR, why);
         let (mut block, mut padding) = (payload, 0);
         if header.has(flag::PADDED) {
             let (first, rest) = block.split_first().ok_or(too_short)?;
@@ -653,10 +656,10 @@ impl<R: Receiver> Machine<R> {
         if header.has(flag::PRIORITY) {
             block = block.get(5..).ok_or(too_short)?;
         }
-        let bytes = block.len().checked_sub(padding).ok_or(Violation {
-            code: ErrorCode::PROTOCOL_ERROR,
-            message: "padding longer than its frame",
-        })?;
+        let bytes = block.len().checked_sub(padding).ok_or(broken(
+            ErrorCode::PROTOCOL_ERROR,
+            "padding longer than its frame",
+        ))?;
         block = block.get(..bytes).unwrap_or_default();
         let is_end = header.has(flag::END_STREAM);
         if header.has(flag::END_HEADERS) {
@@ -698,10 +701,8 @@ impl<R: Receiver> Machine<R> {
 
     /// A whole header block: an informational response, the response, or trailers.
     fn block(&mut self, id: u32, is_end: bool, block: &[u8]) -> Result<(), Violation> {
-        let not_readable = Violation {
-            code: ErrorCode::COMPRESSION_ERROR,
-            message: "a header block that cannot be read",
-        };
+        let why = "a header block that cannot be read";
+        let not_readable = broken(ErrorCode::COMPRESSION_ERROR, why);
         let Some(stream) = self.streams.get_mut(&id) else {
             return Ok(());
         };
@@ -710,22 +711,22 @@ impl<R: Receiver> Machine<R> {
             if is_end {
                 self.complete(id);
             } else {
-                let end = End::Malformed("trailers that do not end the stream");
-                self.abort(id, ErrorCode::PROTOCOL_ERROR, end);
+                let why = "trailers that do not end the stream";
+                self.abort(id, broken(ErrorCode::PROTOCOL_ERROR, why));
             }
             return Ok(());
         }
         let Ok(response) = Response::parse(block) else {
             hpack::check(block).map_err(|_| not_readable)?;
             // Readable, but no response.
-            let end = End::Malformed("response headers without a status or with two lengths");
-            self.abort(id, ErrorCode::PROTOCOL_ERROR, end);
+            let why = "response headers without a status or with two lengths";
+            self.abort(id, broken(ErrorCode::PROTOCOL_ERROR, why));
             return Ok(());
         };
         if (100..200).contains(&response.status) {
             if is_end {
-                let end = End::Malformed("an informational response that ends the stream");
-                self.abort(id, ErrorCode::PROTOCOL_ERROR, end);
+                let why = "an informational response that ends the stream";
+                self.abort(id, broken(ErrorCode::PROTOCOL_ERROR, why));
             }
             return Ok(());
         }
@@ -747,10 +748,10 @@ impl<R: Receiver> Machine<R> {
         let Some(stream) = self.streams.get(&id) else {
             return Ok(());
         };
-        // The whole answer was there: the server only had no use for the rest of our body.
+        // The whole answer was there, only its end was not said: the server has no use for our body.
         let is_whole = stream.has_head
             && ErrorCode(code) == ErrorCode::NO_ERROR
-            && stream.announced.is_none_or(|all| stream.received == all);
+            && stream.announced == Some(stream.received);
         self.end(
             id,
             if is_whole {
@@ -777,6 +778,7 @@ impl<R: Receiver> Machine<R> {
         if !rest.is_empty() {
             return violation(ErrorCode::FRAME_SIZE_ERROR, "SETTINGS of a wrong size");
         }
+        let mut is_window_changed = false;
         for &[n0, n1, v0, v1, v2, v3] in settings {
             let value = u32::from_be_bytes([v0, v1, v2, v3]);
             match u16::from_be_bytes([n0, n1]) {
@@ -784,7 +786,10 @@ impl<R: Receiver> Machine<R> {
                     return violation(ErrorCode::PROTOCOL_ERROR, "a server that enables push");
                 }
                 setting::MAX_CONCURRENT_STREAMS => self.max_streams = value,
-                setting::INITIAL_WINDOW_SIZE => self.set_initial_window(i64::from(value))?,
+                setting::INITIAL_WINDOW_SIZE => {
+                    self.set_initial_window(i64::from(value))?;
+                    is_window_changed = true;
+                }
                 setting::MAX_FRAME_SIZE => {
                     let bytes = value as usize;
                     if !(DEFAULT_MAX_FRAME_BYTES..1 << 24).contains(&bytes) {
@@ -805,8 +810,15 @@ impl<R: Receiver> Machine<R> {
                 self.max_streams = u32::MAX;
             }
         }
-        self.reply()?;
-        put(&mut self.out, kind::SETTINGS, flag::ACK, 0, &[]);
+        self.reply(kind::SETTINGS, &[])?;
+        // After the acknowledgement: only now does the server know that its new window counts.
+        if is_window_changed {
+            let ids: Vec<u32> = self.streams.keys().copied().collect();
+            for id in ids {
+                self.queue(id);
+            }
+            self.send_queued();
+        }
         Ok(())
     }
 
@@ -823,7 +835,6 @@ impl<R: Receiver> Machine<R> {
                 return violation(ErrorCode::FLOW_CONTROL_ERROR, "a window beyond 2^31 - 1");
             }
         }
-        self.send_blocked();
         Ok(())
     }
 
@@ -838,19 +849,18 @@ impl<R: Receiver> Machine<R> {
             self.pongs = self.pongs.saturating_add(u32::from(payload == PING));
             return Ok(());
         }
-        self.reply()?;
-        put(&mut self.out, kind::PING, flag::ACK, 0, payload);
-        Ok(())
+        self.reply(kind::PING, payload)
     }
 
-    fn reply(&mut self) -> Result<(), Violation> {
-        self.replies_waiting += 1;
-        if self.replies_waiting > MAX_REPLIES_WAITING {
+    /// Acknowledges.
+    fn reply(&mut self, kind: u8, payload: &[u8]) -> Result<(), Violation> {
+        if self.output().len() > MAX_OUTPUT_BYTES {
             return violation(
                 ErrorCode::ENHANCE_YOUR_CALM,
                 "a flood of PING or SETTINGS that reads no answers",
             );
         }
+        put(&mut self.out, kind, flag::ACK, 0, payload);
         Ok(())
     }
 
@@ -894,22 +904,24 @@ impl<R: Receiver> Machine<R> {
             if self.send_window > MAX_WINDOW_BYTES {
                 return violation(ErrorCode::FLOW_CONTROL_ERROR, "a window beyond 2^31 - 1");
             }
-            self.send_blocked();
+            self.send_queued();
             return Ok(());
         }
         self.expect_opened(header.stream)?;
-        let Some(stream) = self.streams.get_mut(&header.stream) else {
+        let id = header.stream;
+        let Some(stream) = self.streams.get_mut(&id) else {
             return Ok(());
         };
         stream.send_window += more;
         if more == 0 {
-            let end = End::Malformed("WINDOW_UPDATE by nothing");
-            self.abort(header.stream, ErrorCode::PROTOCOL_ERROR, end);
+            let why = "WINDOW_UPDATE by nothing";
+            self.abort(id, broken(ErrorCode::PROTOCOL_ERROR, why));
         } else if stream.send_window > MAX_WINDOW_BYTES {
-            let end = End::Malformed("a window beyond 2^31 - 1");
-            self.abort(header.stream, ErrorCode::FLOW_CONTROL_ERROR, end);
-        } else if !stream.unsent.is_empty() {
-            self.send_body(header.stream);
+            let why = "a window beyond 2^31 - 1";
+            self.abort(id, broken(ErrorCode::FLOW_CONTROL_ERROR, why));
+        } else {
+            self.queue(id);
+            self.send_queued();
         }
         Ok(())
     }
@@ -922,15 +934,20 @@ fn split_header(bytes: &[u8]) -> Option<(Header, &[u8])> {
 
 /// Bytes that the start of a frame still lacks. Of DATA, only the header and the padding length are
 /// collected; the rest passes through.
-fn missing(start: &[u8]) -> usize {
+fn missing(start: &[u8]) -> Result<usize, Violation> {
     let whole = match split_header(start) {
         None => HEADER_BYTES,
-        Some((header, _)) if header.kind == kind::DATA => {
-            HEADER_BYTES + usize::from(header.has(flag::PADDED)).min(header.payload_bytes)
+        Some((header, _)) => {
+            check_size(header)?;
+            HEADER_BYTES
+                + if header.kind == kind::DATA {
+                    usize::from(header.has(flag::PADDED))
+                } else {
+                    header.payload_bytes
+                }
         }
-        Some((header, _)) => HEADER_BYTES + header.payload_bytes,
     };
-    whole.saturating_sub(start.len())
+    Ok(whole.saturating_sub(start.len()))
 }
 
 fn check_size(header: Header) -> Result<(), Violation> {

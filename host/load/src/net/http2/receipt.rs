@@ -151,12 +151,13 @@ impl Receipt {
             .borrow()
             .as_ref()
             .is_some_and(|current| current.head.is_some());
-        self.finish(Outcome::Lost(lost.failure(began)));
+        // Nothing was received that would stamp it.
+        self.finish(Outcome::Lost(lost.failure(began)), |_| Instant::now());
     }
 
-    fn finish(&self, outcome: Outcome) {
+    fn finish(&self, outcome: Outcome, at: impl FnOnce(&Current) -> Instant) {
         if let Some(current) = self.current.borrow_mut().as_mut() {
-            current.end = Some((outcome, current.stamp.received_after(current.sent)));
+            current.end = Some((outcome, at(current)));
         }
         self.wake();
     }
@@ -182,11 +183,8 @@ fn failed(end: End) -> (Failure, bool) {
             ),
             true,
         ),
-        End::Malformed(what) => (
-            Failure::new(
-                Class::Http2Protocol,
-                format!("{}: {what}", ErrorCode::PROTOCOL_ERROR),
-            ),
+        End::Malformed(violation) => (
+            Failure::new(Class::Http2Protocol, violation.to_string()),
             false,
         ),
         End::WrongLength | End::Complete | End::Enough => {
@@ -231,6 +229,8 @@ impl Receiver for Rc<Receipt> {
     }
 
     fn end(&self, end: End) {
-        self.finish(Outcome::End(end));
+        self.finish(Outcome::End(end), |current| {
+            current.stamp.received_after(current.sent)
+        });
     }
 }

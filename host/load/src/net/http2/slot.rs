@@ -204,17 +204,21 @@ impl Place<'_> {
             .ok()
     }
 
-    fn leave(&self) {
-        if let Some(position) = self.position() {
-            self.slot.waiting.borrow_mut().remove(position);
+    /// False when it had left before.
+    fn leave(&self) -> bool {
+        match self.position() {
+            Some(position) => self.slot.waiting.borrow_mut().remove(position).is_some(),
+            None => false,
         }
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.leave();
-        self.slot.wake_next();
+        // Who is served takes the room along: nobody behind has a better place than before.
+        if self.leave() {
+            self.slot.wake_next();
+        }
     }
 }
 

@@ -225,8 +225,10 @@ fn bodies_wait_for_both_windows() {
     machine
         .receive(&settings(&[(setting::INITIAL_WINDOW_SIZE, 100)]))
         .unwrap();
+    // First the acknowledgement, then what it lets through.
     let frames = sent(&mut machine);
-    assert_eq!(frames[0], (kind::DATA, END, 1, b"56789".to_vec()));
+    assert_eq!(frames[0].0, kind::SETTINGS);
+    assert_eq!(frames[1], (kind::DATA, END, 1, b"56789".to_vec()));
     machine
         .receive(&frame(kind::HEADERS, WHOLE | END, 1, &[OK]))
         .unwrap();
@@ -320,7 +322,8 @@ fn resets_end_their_stream_alone() {
     for (head_first, code, expected) in [
         (false, 7, "end Reset(ErrorCode(7))"),
         (false, 0, "end Reset(ErrorCode(0))"),
-        (true, 0, "end Complete"),
+        // Without a length, nobody can tell that the answer was whole.
+        (true, 0, "end Reset(ErrorCode(0))"),
         (true, 2, "end Reset(ErrorCode(2))"),
     ] {
         let mut machine = machine(&[]);
@@ -415,8 +418,50 @@ fn pings_and_settings_are_acknowledged_and_floods_are_not() {
         ]
     );
     let ping = frame(kind::PING, 0, 0, b"12345678");
-    let flood = (0..=MAX_REPLIES_WAITING).find_map(|_| machine.receive(&ping).err());
-    assert_eq!(flood.unwrap().code, ErrorCode::ENHANCE_YOUR_CALM);
+    let most = MAX_OUTPUT_BYTES / ping.len();
+    let flood = (0..most * 2).position(|_| machine.receive(&ping).is_err());
+    assert_eq!(flood, Some(most + 1));
+}
+
+#[test]
+fn uploads_take_turns_and_wait_for_the_socket() {
+    let mut machine = machine(&[(setting::INITIAL_WINDOW_SIZE, MAX_WINDOW_BYTES as u32)]);
+    let more = ((1 << 30) as u32).to_be_bytes();
+    machine
+        .receive(&frame(kind::WINDOW_UPDATE, 0, 0, &more))
+        .unwrap();
+    let body = Bytes::from(vec![b'x'; 1 << 20]);
+    for _ in 0..50 {
+        let body = body.clone();
+        machine.open(&head(Method::PUT), b"/", body, true, Notes::default());
+    }
+    // What the windows would allow is 50 MiB.
+    assert!(machine.output().len() < 2 * ENOUGH_OUTPUT_BYTES);
+    let cancelled = 99;
+    assert!(machine.cancel(cancelled));
+    let mut written = Vec::new();
+    while !machine.output().is_empty() {
+        let piece = machine.output().len().min(50_000);
+        written.extend_from_slice(&machine.output()[..piece]);
+        machine.written(piece);
+        assert!(machine.out.len() < 4 * ENOUGH_OUTPUT_BYTES);
+    }
+    let mut sent = HashMap::<u32, usize>::new();
+    let (mut rest, mut is_first_ended) = (&written[..], false);
+    while let Some((header, payload)) = split_header(rest) {
+        rest = &payload[header.payload_bytes..];
+        if header.kind == kind::DATA {
+            *sent.entry(header.stream).or_default() += header.payload_bytes;
+            if header.has(flag::END_STREAM) && !is_first_ended {
+                is_first_ended = true;
+                assert!(sent.len() > 40, "one after the other, not in turns");
+            }
+        }
+    }
+    assert_eq!(sent.remove(&cancelled).unwrap_or(0) % (1 << 20), 0);
+    assert_eq!(sent.len(), 49);
+    assert!(sent.values().all(|&bytes| bytes == 1 << 20));
+    assert!(machine.queue.is_empty());
 }
 
 #[test]
