@@ -50,6 +50,8 @@ pub(crate) fn api_server(
             files.service_account_key().display()
         ),
         "--allow-privileged=true".to_owned(),
+        // The kubelets are played by kwok, and their names resolve nowhere.
+        "--kubelet-preferred-address-types=InternalIP".to_owned(),
     ];
     if !options.has(Component::ControllerManager) {
         // Nobody makes service accounts, without which no pod would be admitted.
@@ -76,13 +78,18 @@ pub(crate) fn scheduler(files: &Files) -> Vec<String> {
     client_of(files, SCHEDULER_USER)
 }
 
-pub(crate) fn kwok(files: &Files) -> Vec<String> {
+/// Its port is that of every node's kubelet, which serves the logs of pods.
+pub(crate) fn kwok(files: &Files, port: u16) -> Vec<String> {
     vec![
         format!("--kubeconfig={}", files.kubeconfig(KWOK_USER).display()),
         format!("--config={}", files.stages().display()),
         // There are no other nodes here, so those that a test makes come to life too.
         "--manage-all-nodes=true".to_owned(),
-        "--node-ip=10.244.0.1".to_owned(),
+        "--node-ip=127.0.0.1".to_owned(),
+        format!("--node-port={port}"),
+        format!("--server-address=127.0.0.1:{port}"),
+        format!("--tls-cert-file={}", files.server_certificate().display()),
+        format!("--tls-private-key-file={}", files.server_key().display()),
         "--cidr=10.244.0.1/16".to_owned(),
         "--node-lease-duration-seconds=40".to_owned(),
     ]

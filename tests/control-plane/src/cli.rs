@@ -5,7 +5,7 @@
 use std::{
     fs,
     path::PathBuf,
-    process::ExitCode,
+    process::{self, ExitCode},
     sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::{Duration, Instant},
@@ -15,7 +15,7 @@ use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 use nix::sys::signal::{SigSet, Signal};
 
-use crate::{Component, ControlPlane, Options, go_module::GoModule, kubeconfig};
+use crate::{Component, ControlPlane, Options, Seed, go_module::GoModule, kubeconfig};
 
 #[derive(Parser)]
 #[command(
@@ -34,25 +34,68 @@ enum Command {
         /// Write the administrator's kubeconfig here.
         #[arg(long, value_name = "FILE")]
         kubeconfig: PathBuf,
-        /// Make this many virtual nodes.
-        #[arg(long, value_name = "N", default_value_t = 0)]
-        kwok_nodes: u32,
-        /// A flag for kube-apiserver, such as --goaway-chance=0.02; may be given more than once.
-        #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
-        apiserver_flag: Vec<String>,
-        /// Start etcd and kube-apiserver alone.
-        #[arg(long)]
-        api_server_only: bool,
+        #[command(flatten)]
+        what: What,
+    },
+    /// Start a control plane, run a command with KUBECONFIG set to it, and end it.
+    With {
+        #[command(flatten)]
+        what: What,
+        /// The command and its arguments, after `--`.
+        #[arg(last = true, required = true, value_name = "COMMAND")]
+        command: Vec<String>,
     },
     /// Build the programs from their Go modules, print where they are and what that took.
     Build,
+}
+
+/// What is started, and what is in it.
+#[derive(clap::Args)]
+struct What {
+    /// Make this many virtual nodes, `node-<i>`.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    kwok_nodes: u32,
+    /// Make this many namespaces, `ns-<i>`, labelled `app=sim` as everything that is made here.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    namespaces: u32,
+    /// Make this many pods in each of them, `pod-<i>`, on the virtual nodes in turn.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pods: u32,
+    /// Make this many ConfigMaps in each of them, `cm-<i>`.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    configmaps: u32,
+    /// A flag for kube-apiserver, such as --goaway-chance=0.02; may be given more than once.
+    #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
+    apiserver_flag: Vec<String>,
+    /// Start etcd and kube-apiserver alone.
+    #[arg(long)]
+    api_server_only: bool,
+}
+
+impl What {
+    fn options(self) -> Options {
+        let options = if self.api_server_only {
+            Options::api_server()
+        } else {
+            Options::full()
+        };
+        let seed = Seed {
+            namespaces: self.namespaces,
+            pods: self.pods,
+            configmaps: self.configmaps,
+        };
+        self.apiserver_flag.into_iter().fold(
+            options.nodes(self.kwok_nodes).seed(seed),
+            Options::api_server_flag,
+        )
+    }
 }
 
 /// Runs the command with the arguments of this process.
 #[must_use]
 pub fn main() -> ExitCode {
     match run(Arguments::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -60,26 +103,26 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> anyhow::Result<()> {
+fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Up {
-            kubeconfig,
-            kwok_nodes,
-            apiserver_flag,
-            api_server_only,
-        } => {
-            let options = if api_server_only {
-                Options::api_server()
-            } else {
-                Options::full()
-            };
-            let options = apiserver_flag
-                .into_iter()
-                .fold(options.nodes(kwok_nodes), Options::api_server_flag);
-            up(&kubeconfig, options)
-        }
-        Command::Build => build(),
+        Command::Up { kubeconfig, what } => up(&kubeconfig, what.options())?,
+        Command::With { what, command } => return with(what.options(), &command),
+        Command::Build => build()?,
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ends as the command does.
+fn with(options: Options, command: &[String]) -> anyhow::Result<ExitCode> {
+    let plane = ControlPlane::start(options)?;
+    let (program, arguments) = command.split_first().context("no command")?;
+    let status = process::Command::new(program)
+        .args(arguments)
+        .env("KUBECONFIG", plane.kubeconfig())
+        .status()
+        .with_context(|| program.clone())?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
 fn up(kubeconfig: &PathBuf, options: Options) -> anyhow::Result<()> {

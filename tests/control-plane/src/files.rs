@@ -33,6 +33,13 @@ impl Files {
             token: secret(),
         };
         let server = files.authority.server()?;
+        let stages =
+            include_str!("stages.yaml").replace("POD_LOG", &files.pod_log().display().to_string());
+        let pod_log: String = (0..200)
+            .map(|line| {
+                format!("2026-01-01T00:00:00.{line:09}Z stdout F line {line} of a virtual pod\n")
+            })
+            .collect();
         let (service_account_key, service_account_public_key) = signing_key_pem()?;
         for (path, text) in [
             (files.ca(), files.authority.certificate_pem()),
@@ -43,7 +50,8 @@ impl Files {
                 files.service_account_public_key(),
                 &service_account_public_key,
             ),
-            (files.stages(), include_str!("stages.yaml")),
+            (files.stages(), &stages),
+            (files.pod_log(), &pod_log),
             (
                 files.tokens(),
                 &format!("{},kperf-token,kperf-token,system:masters\n", files.token),
@@ -84,6 +92,11 @@ impl Files {
 
     pub(crate) fn tokens(&self) -> PathBuf {
         self.file("tokens.csv")
+    }
+
+    /// What every container of a virtual pod has logged.
+    fn pod_log(&self) -> PathBuf {
+        self.file("pod.log")
     }
 
     pub(crate) fn stages(&self) -> PathBuf {

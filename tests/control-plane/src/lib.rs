@@ -33,10 +33,12 @@ mod options;
 mod port;
 mod process;
 mod running;
+mod seed;
 mod source;
 
 pub use client::{Answer, Client};
 pub use component::Component;
 pub use control_plane::{ControlPlane, REQUIRE_VARIABLE};
 pub use options::Options;
+pub use seed::Seed;
 pub use source::{ASSETS_VARIABLE, KUBECONFIG_VARIABLE, Programs, Source};

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use crate::Client;
 
-/// The name of the i-th virtual node.
+/// The name of the i-th virtual node: as in the simulator, so that one profile fits both.
 pub(crate) fn name(index: u32) -> String {
-    format!("kwok-node-{index}")
+    format!("node-{index}")
 }
 
 /// Makes `count` virtual nodes.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Component;
+use crate::{Component, Seed};
 
 /// What to start, and how.
 #[derive(Clone, Debug)]
@@ -10,6 +10,7 @@ pub struct Options {
     pub(crate) components: Vec<Component>,
     pub(crate) api_server_flags: Vec<String>,
     pub(crate) nodes: u32,
+    pub(crate) seed: Seed,
     pub(crate) deadline: Duration,
 }
 
@@ -21,6 +22,7 @@ impl Options {
             components: vec![Component::Etcd, Component::ApiServer],
             api_server_flags: Vec::new(),
             nodes: 0,
+            seed: Seed::default(),
             deadline: Duration::from_secs(180),
         }
     }
@@ -61,6 +63,13 @@ impl Options {
         }
     }
 
+    /// Makes these objects. Pods are given to the virtual nodes in turn.
+    #[must_use]
+    pub fn seed(mut self, seed: Seed) -> Self {
+        self.seed = seed;
+        self
+    }
+
     /// How long everything may take until it is ready (three minutes unless told).
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
@@ -78,6 +87,8 @@ impl Options {
             Some("the API server of an existing cluster takes no flags from a test")
         } else if self.nodes > 0 {
             Some("virtual nodes are not made in an existing cluster")
+        } else if self.seed != Seed::default() {
+            Some("an existing cluster is not filled with a test's objects")
         } else {
             None
         }

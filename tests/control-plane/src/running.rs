@@ -36,6 +36,8 @@ pub(crate) struct Running {
     programs: Programs,
     etcd_port: Port,
     port: Port,
+    /// Held as long as kwok runs.
+    kubelet_port: Option<Port>,
 }
 
 impl Running {
@@ -63,6 +65,7 @@ impl Running {
             programs,
             etcd_port,
             port,
+            kubelet_port: None,
         };
         running.start_others(deadline)?;
         Ok(running)
@@ -84,7 +87,12 @@ impl Running {
                 let arguments = match component {
                     Component::ControllerManager => arguments::controller_manager(&self.files),
                     Component::Scheduler => arguments::scheduler(&self.files),
-                    _ => arguments::kwok(&self.files),
+                    _ => {
+                        let port = Port::take()?;
+                        let arguments = arguments::kwok(&self.files, port.number());
+                        self.kubelet_port = Some(port);
+                        arguments
+                    }
                 };
                 let process = start(
                     &self.programs,
@@ -109,6 +117,11 @@ impl Running {
             self.wait("ready virtual nodes", deadline, |client| {
                 Ok(nodes::ready(client)? >= usize::try_from(count)?)
             })?;
+        }
+        let seed = self.options.seed;
+        seed.create(&self.client, self.options.nodes)?;
+        if self.options.has(Component::Kwok) {
+            self.wait("running pods", deadline, |client| seed.is_running(client))?;
         }
         Ok(())
     }

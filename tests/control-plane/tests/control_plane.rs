@@ -229,7 +229,7 @@ fn virtual_nodes_run_pods() {
             pod["spec"]["nodeName"]
                 .as_str()
                 .unwrap()
-                .starts_with("kwok-node-"),
+                .starts_with("node-"),
             "{pod}"
         );
         assert!(pod["status"]["podIP"].is_string(), "{pod}");
