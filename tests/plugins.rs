@@ -89,9 +89,115 @@ fn configuration_is_checked_before_anything_runs() {
     ])
     .expect(2)
     .says(&["limit"]);
-    run(&["--set", "resource=pods"])
+}
+
+/// `--set` changes what it names: the rest is the plugin's default, or what `--config` says.
+#[test]
+fn set_goes_on_top_of_the_default_configuration() {
+    let kperf = kperf!();
+    let requests = |more: &[&str]| {
+        kperf
+            .run(
+                &[
+                    &[
+                        "run",
+                        "--plugin",
+                        "quorum_list.wasm",
+                        "--sim",
+                        "--total",
+                        "1",
+                        "--output",
+                        "json=r.json",
+                    ][..],
+                    more,
+                ]
+                .concat(),
+            )
+            .expect(0);
+        let report = kperf.json("r.json");
+        report["series"][0]["name"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(
+        requests(&["--set", "limit=500"]),
+        "LIST /api/v1/pods?limit=500&timeout=1m0s"
+    );
+    kperf.write("config.yaml", "version: v1\nresource: nodes\n");
+    assert_eq!(
+        requests(&["--config", "config.yaml", "--set", "limit=5"]),
+        "LIST /api/v1/nodes?limit=5&timeout=1m0s"
+    );
+    // A file says all of it, and in a profile kperf's required fields stay required.
+    kperf.write("part.yaml", "limit: 5\n");
+    kperf
+        .run(&[
+            "run",
+            "--plugin",
+            "quorum_list",
+            "--sim",
+            "--config",
+            "part.yaml",
+            "--set",
+            "version=v1",
+        ])
         .expect(2)
-        .says(&["version"]);
+        .says(&["resource: is required"]);
+    kperf.write(
+        "p.yaml",
+        "version: 1\nspecs:\n- {total: 1, requests: [{shares: 1, quorumList: {limit: 5}}]}\n",
+    );
+    kperf
+        .run(&["validate", "p.yaml"])
+        .expect(2)
+        .says(&["version: is required", "resource: is required"]);
+}
+
+#[test]
+fn choices_and_defaults_can_be_discovered() {
+    let kperf = kperf!();
+    for (plugin, parts) in [
+        (
+            "pushgateway",
+            &[
+                "histogram|summary",
+                "[default: histogram]",
+                "PUT|POST",
+                "[default: PUT]",
+                "[default: kperf]",
+            ][..],
+        ),
+        (
+            "kperf_json",
+            &[
+                "envelope|flat",
+                "[default: envelope]",
+                "map|classic",
+                "[default: map]",
+            ],
+        ),
+        ("patch", &["json|merge|strategic-merge"]),
+    ] {
+        let ran = kperf.run(&["plugin", "inspect", plugin]).expect(0);
+        for part in parts {
+            assert!(ran.stdout.contains(part), "no `{part}` in\n{}", ran.stdout);
+        }
+    }
+    kperf
+        .run(&[
+            "run",
+            "--plugin",
+            "stale_get",
+            "--sim",
+            "--output",
+            "pushgateway=push.txt",
+            "--output-set",
+            "pushgateway.latency=percentiles",
+        ])
+        .expect(2)
+        .says(&["latency", "must be one of histogram, summary"]);
+    kperf
+        .run(&["run", "--plugin", "patch", "--sim", "--set", "patchType=no"])
+        .expect(2)
+        .says(&["patchType", "must be one of json, merge, strategic-merge"]);
 }
 
 /// A stranger's generator, built as strangers build, alone and in a mix; shares move the counts.

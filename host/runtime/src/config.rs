@@ -121,13 +121,32 @@ impl Schema {
                         message: "is required".to_owned(),
                     });
                 }
-                _ => problems.push(ConfigProblem {
-                    pointer,
-                    message: error.masked_with("the value").to_string(),
-                }),
+                _ => {
+                    let choices = self.choices_of(&error.schema_path().to_string());
+                    problems.push(ConfigProblem {
+                        pointer,
+                        message: if choices.is_empty() {
+                            error.masked_with("the value").to_string()
+                        } else {
+                            format!("must be one of {}", choices.join(", "))
+                        },
+                    });
+                }
             }
         }
         Ok(problems)
+    }
+
+    /// The values to choose from, if the keyword (its last segment) that refused a value lists them.
+    fn choices_of(&self, keyword: &str) -> Vec<String> {
+        match keyword.rsplit_once('/') {
+            Some((schema, "oneOf" | "anyOf" | "enum" | "const")) => self
+                .document
+                .pointer(schema)
+                .map(|schema| choices(&self.document, schema))
+                .unwrap_or_default(),
+            _ => Vec::new(),
+        }
     }
 
     /// Keys of the object schema whose keyword (its last segment) refused a key.
@@ -140,6 +159,54 @@ impl Schema {
             .map(|properties| properties.keys().map(String::as_str).collect())
             .unwrap_or_default()
     }
+}
+
+/// The values that a schema lets one choose from, as one would write them; none if it lists none.
+///
+/// Enums of Rust arrive as `enum`, or as `oneOf` with a `const` and a description for each value; optional
+/// ones as `anyOf` of a reference and `null`. Null is left out: it is a value not given.
+#[must_use]
+pub fn choices(document: &Value, schema: &Value) -> Vec<String> {
+    // A reference may lead to itself; nobody nests choices deeper than this.
+    let mut found = Vec::new();
+    if collect_choices(document, schema, 8, &mut found) {
+        found
+    } else {
+        Vec::new()
+    }
+}
+
+/// Whether the schema allows nothing but the choices it lists.
+fn collect_choices(document: &Value, schema: &Value, depth: u8, found: &mut Vec<String>) -> bool {
+    let Some(depth) = depth.checked_sub(1) else {
+        return false;
+    };
+    let branches = |key: &str| schema.get(key).and_then(Value::as_array);
+    if let Some(value) = schema.get("const") {
+        found.push(plain(value));
+        true
+    } else if let Some(values) = branches("enum") {
+        found.extend(values.iter().filter(|value| !value.is_null()).map(plain));
+        true
+    } else if let Some(branches) = branches("oneOf").or_else(|| branches("anyOf")) {
+        branches
+            .iter()
+            .all(|branch| collect_choices(document, branch, depth, found))
+    } else if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
+        reference
+            .strip_prefix('#')
+            .and_then(|pointer| document.pointer(pointer))
+            .is_some_and(|schema| collect_choices(document, schema, depth, found))
+    } else {
+        schema.get("type").and_then(Value::as_str) == Some("null")
+    }
+}
+
+/// Text without quotes, everything else as JSON.
+fn plain(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn unknown_key(key: &str, known: &[&str]) -> String {
@@ -217,6 +284,43 @@ mod tests {
         assert!(wrong[0].starts_with("`/nested/token`: "), "{wrong:?}");
         assert!(!wrong[0].contains("s3cret"), "{wrong:?}");
         assert!(said(&json!({"resource": "pods", "limit": -1}))[0].contains("`/limit`"));
+    }
+
+    #[test]
+    fn a_wrong_choice_is_told_which_there_are() {
+        let schema = Schema::parse(
+            &json!({
+                "type": "object",
+                "properties": {
+                    "shape": {"oneOf": [
+                        {"const": "histogram", "type": "string", "description": "Counts."},
+                        {"const": "summary", "type": "string"}
+                    ]},
+                    "method": {"enum": ["PUT", "POST", null]},
+                    "style": {"anyOf": [{"$ref": "#/$defs/style"}, {"type": "null"}]},
+                    "either": {"anyOf": [{"type": "string"}, {"type": "integer"}]},
+                },
+                "$defs": {"style": {"oneOf": [{"enum": ["map", "list"]}, {"const": "classic"}]}}
+            })
+            .to_string(),
+        )
+        .unwrap();
+        let said = |config: Value| schema.problems(&config).unwrap()[0].to_string();
+        assert_eq!(
+            said(json!({"shape": "s3cret"})),
+            "`/shape`: must be one of histogram, summary"
+        );
+        assert_eq!(
+            said(json!({"method": "GET"})),
+            "`/method`: must be one of PUT, POST"
+        );
+        assert_eq!(
+            said(json!({"style": 7})),
+            "`/style`: must be one of map, list, classic"
+        );
+        assert!(!said(json!({"either": true})).contains("one of "));
+        let endless = json!({"$ref": "#"});
+        assert!(choices(&endless, &endless).is_empty());
     }
 
     #[test]

@@ -37,7 +37,7 @@ mod v0_1;
 mod wasi;
 
 pub use batch::{Batch, Outcomes};
-pub use config::{ConfigError, ConfigProblem};
+pub use config::{ConfigError, ConfigProblem, choices};
 pub use error::{Details, Phase, PluginError};
 pub use exporter::{BeginContext, Exporter};
 pub use generator::{Generator, OpenContext};

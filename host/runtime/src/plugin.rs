@@ -307,6 +307,13 @@ impl Plugin {
         self.identity.world
     }
 
+    /// The configuration that the plugin uses when it is given none: the schema's `default`, or an empty
+    /// object. It may lack what the plugin requires.
+    #[must_use]
+    pub fn default_config(&self) -> Value {
+        self.schema.default_config()
+    }
+
     /// The configuration to run with: the user's, or the schema's `default`, or an empty object;
     /// in each case valid.
     ///

@@ -1,5 +1,7 @@
 //! `--output NAME[=DEST]` and `--output-set NAME.KEY=VALUE`.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use serde_json::{Map, Value};
@@ -56,20 +58,24 @@ pub fn prepare(args: &OutputArgs, plugins: &mut Plugins) -> Result<Vec<Output>, 
                 ),
             });
         }
-        let mut config = Map::new();
+        let mut config = None;
         for (set, used) in args.output_sets.iter().zip(&mut used) {
             if let Some(setting) = set
                 .strip_prefix(name)
                 .and_then(|rest| rest.strip_prefix('.'))
             {
-                assign(&mut config, setting)
+                let base = config.get_or_insert_with(|| match plugin.default_config() {
+                    Value::Object(base) => base,
+                    _ => Map::new(),
+                });
+                assign(base, setting)
                     .with_context(|| format!("--output-set {set}"))
                     .or_exit(Exit::Usage)?;
                 *used = true;
             }
         }
         let config = plugin
-            .resolve_config((!config.is_empty()).then_some(Value::Object(config)))
+            .resolve_config(config.map(Value::Object))
             .with_context(|| format!("--output {name}: its configuration (--output-set)"))
             .or_exit(Exit::Usage)?;
         outputs.push(Output {
@@ -97,7 +103,51 @@ pub fn prepare(args: &OutputArgs, plugins: &mut Plugins) -> Result<Vec<Output>, 
             ),
         });
     }
+    if let Some((one, other)) = same_file(&outputs) {
+        return Err(Failed {
+            exit: Exit::Usage,
+            error: anyhow!(
+                "--output {} and --output {} go to the same file, {}: the second would take the place of the first",
+                one.name,
+                other.name,
+                other.destination
+            ),
+        });
+    }
     Ok(outputs)
+}
+
+/// Two outputs to one file, if there are any.
+fn same_file(outputs: &[Output]) -> Option<(&Output, &Output)> {
+    let files: Vec<_> = outputs
+        .iter()
+        .filter_map(|output| match &output.destination {
+            Destination::File(path) => Some((output, whole(path))),
+            _ => None,
+        })
+        .collect();
+    files
+        .iter()
+        .enumerate()
+        .find_map(|(number, (output, file))| {
+            files
+                .iter()
+                .take(number)
+                .find(|(_, before)| before == file)
+                .map(|(before, _)| (*before, *output))
+        })
+}
+
+/// A path in full, links in it followed as far as it exists: `a.json` and `./b/../a.json` are one.
+fn whole(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    if let Ok(real) = path.canonicalize() {
+        return real;
+    }
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => whole(parent).join(name),
+        _ => path,
+    }
 }
 
 /// `a.b=VALUE` into an object: VALUE is JSON where it reads as such, else text.

@@ -185,28 +185,20 @@ fn describe_text(plugin: &Plugin, bundled: bool, size_bytes: usize) -> String {
         Some(properties) => {
             text.push_str("\nconfiguration (--set KEY=VALUE, or a file with --config)\n");
             for (key, schema) in properties {
-                let kind = match schema.get("type") {
-                    Some(Value::String(kind)) => kind.clone(),
-                    Some(Value::Array(kinds)) => kinds
-                        .iter()
-                        .filter_map(Value::as_str)
-                        .filter(|kind| *kind != "null")
-                        .collect::<Vec<_>>()
-                        .join(" or "),
-                    _ => "value".to_owned(),
-                };
+                let kind = kind(&info.config_schema, schema);
                 let summary = schema
                     .get("description")
                     .and_then(Value::as_str)
                     .unwrap_or_default();
                 text.push_str(&format!(
-                    "  {key:<16} {kind:<8} {}{}\n",
+                    "  {key:<16} {kind:<8} {}{}{}\n",
                     if required.contains(&key.as_str()) {
                         "(required) "
                     } else {
                         ""
                     },
-                    summary.replace('\n', " ")
+                    summary.replace('\n', " "),
+                    default_of(schema),
                 ));
             }
         }
@@ -215,6 +207,36 @@ fn describe_text(plugin: &Plugin, bundled: bool, size_bytes: usize) -> String {
         text.push_str(&format!("\nused when none is given\n  {default}\n"));
     }
     text
+}
+
+/// What a key takes: `integer`, `histogram|summary`, …
+fn kind(document: &Value, schema: &Value) -> String {
+    let choices = kperf_runtime::choices(document, schema);
+    if !choices.is_empty() {
+        return choices.join("|");
+    }
+    match schema.get("type") {
+        Some(Value::String(kind)) => kind.clone(),
+        Some(Value::Array(kinds)) => kinds
+            .iter()
+            .filter_map(Value::as_str)
+            .filter(|kind| *kind != "null")
+            .collect::<Vec<_>>()
+            .join(" or "),
+        _ => "value".to_owned(),
+    }
+}
+
+/// ` [default: …]`; nothing where the default is nothing.
+fn default_of(schema: &Value) -> String {
+    match schema.get("default") {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) if text.is_empty() => String::new(),
+        Some(Value::Object(keys)) if keys.is_empty() => String::new(),
+        Some(Value::Array(items)) if items.is_empty() => String::new(),
+        Some(Value::String(text)) => format!(" [default: {text}]"),
+        Some(value) => format!(" [default: {value}]"),
+    }
 }
 
 /// `kperf:workload/generator@0.1.0`, …

@@ -43,7 +43,8 @@ pub struct RunArgs {
         conflicts_with = "profile"
     )]
     pub plugin: Option<String>,
-    /// Set one key of the plugin's configuration; VALUE is JSON where it reads as such. Repeatable.
+    /// Set one key of the plugin's configuration; VALUE is JSON where it reads as such. Goes on top of
+    /// --config, else of the configuration the plugin uses by itself (see `plugin inspect`). Repeatable.
     #[arg(
         long = "set",
         value_name = "KEY=VALUE",
@@ -93,7 +94,15 @@ pub fn run(args: RunArgs, live: Live) -> Result<Exit, Failed> {
     let mut plugins = Plugins::new(limits(args.plugin_memory)).or_exit(Exit::Failure)?;
     let profile = match (&args.plugin, &args.profile) {
         (Some(name), _) => {
-            let config = plugin_config(args.config.as_deref(), &args.sets)?;
+            let mut config = args.config.as_deref().map(read_config).transpose()?;
+            if !args.sets.is_empty() {
+                let plugin = plugins
+                    .load(name)
+                    .with_context(|| format!("--plugin {name}"))
+                    .or_exit(Exit::Plugin)?;
+                let base = config.unwrap_or_else(|| plugin.default_config());
+                config = Some(set_keys(base, &args.sets)?);
+            }
             Profile::of_plugin(name, config)
         }
         (None, Some(path)) => read_profile(path, args.lenient, &live)?,
@@ -245,7 +254,11 @@ pub fn specs(
         let mut entries = Vec::with_capacity(spec.entries.len());
         for entry in &spec.entries {
             let name = entry.plugin.name();
-            let place = profile.place(&entry.path);
+            let place = if profile.is_from_file() {
+                profile.place(&entry.path)
+            } else {
+                format!("--plugin {name}")
+            };
             let plugin = plugins
                 .load(&name)
                 .with_context(|| place.clone())
@@ -376,32 +389,30 @@ pub fn prepare_profile(
     Ok((profile, resolved))
 }
 
-fn plugin_config(file: Option<&Path>, sets: &[String]) -> Result<Option<Value>, Failed> {
-    let mut config = match file {
-        None => None,
-        Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("cannot read --config {}", path.display()))
-                .or_exit(Exit::Usage)?;
-            let value: Value = profile::yaml_value(&text)
-                .with_context(|| format!("--config {}", path.display()))
-                .or_exit(Exit::Usage)?;
-            Some(value)
-        }
+fn read_config(path: &Path) -> Result<Value, Failed> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read --config {}", path.display()))
+        .or_exit(Exit::Usage)?;
+    profile::yaml_value(&text)
+        .with_context(|| format!("--config {}", path.display()))
+        .or_exit(Exit::Usage)
+}
+
+fn set_keys(mut config: Value, sets: &[String]) -> Result<Value, Failed> {
+    // An empty file is a configuration without keys.
+    if config.is_null() {
+        config = Value::Object(Map::new());
+    }
+    let Value::Object(object) = &mut config else {
+        return Err(Failed {
+            exit: Exit::Usage,
+            error: anyhow!("--set needs a configuration with keys, and there is one without"),
+        });
     };
-    if !sets.is_empty() {
-        let value = config.get_or_insert_with(|| Value::Object(Map::new()));
-        let Value::Object(object) = value else {
-            return Err(Failed {
-                exit: Exit::Usage,
-                error: anyhow!("--set needs a configuration with keys, and --config holds none"),
-            });
-        };
-        for set in sets {
-            output::assign(object, set)
-                .with_context(|| format!("--set {set}"))
-                .or_exit(Exit::Usage)?;
-        }
+    for set in sets {
+        output::assign(object, set)
+            .with_context(|| format!("--set {set}"))
+            .or_exit(Exit::Usage)?;
     }
     Ok(config)
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::wit;
 
 /// Which form to write.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Style {
     /// Class to count.

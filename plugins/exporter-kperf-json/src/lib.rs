@@ -11,6 +11,7 @@ mod report;
 use kperf_sdk::exporter::prelude::*;
 
 use error_stats::Style;
+use serde::Serialize;
 
 /// The words of the typed report.
 mod wit {
@@ -31,7 +32,7 @@ struct Config {
     error_stats: Style,
 }
 
-#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Format {
     /// One report for each spec and one for all.

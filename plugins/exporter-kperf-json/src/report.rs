@@ -5,7 +5,7 @@
 //!
 //! Where kperf's numbers are known to be wrong or missing, ours are right instead:
 //! * `total` is the configured total and, in a run by duration, the number of requests sent (kperf writes 0);
-//! * bytes received by `watchList` are counted (kperf writes 0).
+//! * bytes received by `watchList` (kperf writes 0) and the bodies of error answers are counted.
 
 use std::{collections::BTreeMap, time::Duration};
 

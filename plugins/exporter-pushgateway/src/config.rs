@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kperf_sdk::Failure;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Pushes results to a Prometheus Pushgateway as text exposition 0.0.4 (`pushgateway=http://host:9091`). To a file or
 /// standard output it writes the same text, for example for the textfile collector of node_exporter.
@@ -32,7 +32,8 @@ pub(crate) struct Config {
 }
 
 /// How the gateway treats what it already has.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, JsonSchema)]
+// Serialize, so that the schema can say the default.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub(crate) enum Method {
     /// Replaces the whole group.
@@ -51,7 +52,8 @@ impl Method {
 }
 
 /// How a distribution is written.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, JsonSchema)]
+// Serialize, so that the schema can say the default.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Shape {
     /// Counts by bucket.
