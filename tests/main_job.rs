@@ -168,11 +168,32 @@ fn raw_data_in_kperfs_words() {
 #[test]
 fn every_protocol_and_content_type() {
     let kperf = kperf!();
-    for more in [
-        &["--disable-http2"][..],
-        &["--content-type", "protobuf"],
-        &["--disable-http2", "--conns", "3", "--client", "7"],
-        &["--conns", "4", "--client", "16", "--shards", "2"],
+    // Flags, then the settings that the report must show: http, content-type, conns, clients, shards.
+    for (more, settings) in [
+        (
+            &["--disable-http2"][..],
+            ["HTTP/1.1", "json", "1", "1", "1"],
+        ),
+        (
+            &["--content-type", "protobuf"],
+            ["HTTP/2", "protobuf", "1", "1", "1"],
+        ),
+        (
+            &[
+                "--disable-http2",
+                "--conns",
+                "3",
+                "--client",
+                "7",
+                "--shards",
+                "1",
+            ],
+            ["HTTP/1.1", "json", "3", "7", "1"],
+        ),
+        (
+            &["--conns", "4", "--client", "16", "--shards", "2"],
+            ["HTTP/2", "json", "4", "16", "2"],
+        ),
     ] {
         let mut arguments = vec![
             "run",
@@ -186,11 +207,11 @@ fn every_protocol_and_content_type() {
         ];
         arguments.extend(more);
         kperf.run(&arguments).expect(0);
-        assert_eq!(
-            kperf.json("r.json")["overall"]["succeeded"],
-            200,
-            "{more:?}"
-        );
+        let report = kperf.json("r.json");
+        assert_eq!(report["overall"]["succeeded"], 200, "{more:?}");
+        let said = ["http", "content_type", "conns", "clients", "shards"]
+            .map(|name| report["phases"][0]["settings"][name].as_str().unwrap());
+        assert_eq!(said, settings, "{more:?}");
     }
 }
 

@@ -128,9 +128,15 @@ impl Tail {
         }
     }
 
+    /// Without Rust's advice to set a variable, which no guest has.
     pub(crate) fn text(&self) -> String {
         let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        crate::text::lines(&String::from_utf8_lossy(bytes.make_contiguous()))
+        let text = String::from_utf8_lossy(bytes.make_contiguous());
+        let told: Vec<&str> = text
+            .split('\n')
+            .filter(|line| !line.starts_with("note: run with `RUST_BACKTRACE="))
+            .collect();
+        crate::text::lines(&told.join("\n"))
     }
 
     fn push(&self, new: &[u8]) {
@@ -192,6 +198,19 @@ mod tests {
         assert_eq!(tail.text(), "bcde");
         tail.push(b"0123456789");
         assert_eq!(tail.text(), "6789");
+    }
+
+    #[test]
+    fn the_tail_leaves_out_what_no_guest_can_do() {
+        let tail = Tail::new(1000);
+        tail.push(b"thread panicked at src/lib.rs:1:1:\nout of luck\n");
+        tail.push(
+            b"note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n",
+        );
+        assert_eq!(
+            tail.text(),
+            "thread panicked at src/lib.rs:1:1:\nout of luck"
+        );
     }
 
     #[test]
