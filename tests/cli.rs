@@ -134,12 +134,12 @@ fn exit_codes_of_the_table() {
     kperf
         .run(&["run", "--plugin", "no_such", "--sim"])
         .expect(5)
-        .says(&["no_such"]);
+        .says(&["error: --plugin no_such", "no plugin `no_such`"]);
     kperf.run(&["run", "--sim"]).expect(2);
     kperf
         .run(&["run", "--plugin", "json", "--sim"])
         .expect(2)
-        .says(&["exporter"]);
+        .says(&["error: --plugin json", "exporter"]);
     kperf
         .run(&["run", "--plugin", "quorum_list", "--sim", "pots=3"])
         .expect(2)
@@ -192,4 +192,116 @@ fn flags_of_plugins_and_of_profiles_do_not_mix() {
         .run(&["run", "--plugin", "stale_get", "--sim", "--lenient"])
         .expect(2)
         .says(&["--lenient"]);
+}
+
+/// A zero that was typed is not replaced by a default; one in the file is, as in kperf.
+#[test]
+fn zeros_of_flags_are_errors() {
+    let kperf = kperf!();
+    kperf.write(
+        "p.yaml",
+        "version: 1\nspecs:\n- {total: 5, conns: 0, client: 0, requests: [{shares: 1, staleList: {version: v1, resource: pods}}]}\n",
+    );
+    let run =
+        |more: &[&str]| kperf.run(&[&["run", "--profile", "p.yaml", "--sim"][..], more].concat());
+    run(&[]).expect(0);
+    for (flag, value, says) in [
+        ("--conns", "0", "conns requires > 0: 0"),
+        ("--client", "0", "client requires > 0: 0"),
+        ("--total", "0", "total requires > 0: 0"),
+        ("--rate", "-5", "rate requires >= 0: -5"),
+    ] {
+        run(&[flag, value])
+            .expect(2)
+            .says(&[&format!("{flag}: {says}")]);
+    }
+    // The way to make a run by duration from a profile with a total.
+    let ran = run(&["--total", "0", "--duration", "1", "--rate", "20"]).expect(0);
+    assert!(ran.stdout.contains("20 sent"), "{}", ran.stdout);
+    run(&["--duration", "1"])
+        .expect(0)
+        .says(&["warning: --duration: both total:5 and duration:1 are set"]);
+}
+
+#[test]
+fn two_outputs_do_not_share_a_file() {
+    let kperf = kperf!();
+    std::fs::create_dir(kperf.path("b")).unwrap();
+    for (one, other) in [
+        ("json=same.json", "kperf-json=same.json"),
+        ("json=same.json", "kperf-json=./same.json"),
+        ("json=b/../new/same.json", "kperf-json=new/same.json"),
+    ] {
+        kperf
+            .run(&[
+                "run",
+                "--plugin",
+                "stale_get",
+                "--sim",
+                "--total",
+                "5",
+                "--output",
+                one,
+                "--output",
+                other,
+            ])
+            .expect(2)
+            .says(&["--output json", "--output kperf-json", "same file"]);
+        assert!(!kperf.path("same.json").exists());
+    }
+}
+
+/// `-v=N`, `-v N`, and an empty kubeconfig for the pod's service account.
+#[test]
+fn kperfs_own_ways_of_calling_the_runner() {
+    let kperf = kperf!();
+    kperf.write(
+        "p.yaml",
+        "version: 1\nspecs:\n- {total: 5, requests: [{shares: 1, staleList: {version: v1, resource: pods}}]}\n",
+    );
+    for arguments in [
+        &[
+            "-v=2", "runner", "run", "--config", "p.yaml", "--sim", "--result", "r.json",
+        ][..],
+        &[
+            "-v", "2", "runner", "run", "--config", "p.yaml", "--sim", "--result", "r.json",
+        ],
+        &[
+            "runner", "run", "-v", "0", "--config", "p.yaml", "--sim", "--result", "r.json",
+        ],
+    ] {
+        kperf.run(arguments).expect(0);
+        assert_eq!(kperf.json("r.json")["aggregated"]["total"], 5);
+    }
+    kperf
+        .run(&["runner", "run", "--config", "p.yaml", "--kubeconfig", ""])
+        .expect(4)
+        .says(&["KUBERNETES_SERVICE_HOST"]);
+    kperf
+        .run(&["run", "--profile", "p.yaml", "--kubeconfig", ""])
+        .expect(2)
+        .says(&["--kubeconfig is empty", "--in-cluster"]);
+}
+
+/// An error that quotes its cause is not followed by the cause.
+#[test]
+fn causes_are_said_once() {
+    let kperf = kperf!();
+    let ran = kperf
+        .run(&[
+            "run",
+            "--plugin",
+            "stale_get",
+            "--server",
+            "https://127.0.0.1:1",
+            "--ca-file",
+            "nofile",
+        ])
+        .expect(4);
+    assert_eq!(
+        ran.stderr.matches("No such file").count(),
+        1,
+        "{}",
+        ran.stderr
+    );
 }

@@ -111,7 +111,15 @@ fn every_credential() {
         ],
     )
     .expect(0);
-    assert_eq!(kperf.json("r.json")["overall"]["errors"]["http/401"], 5);
+    let report = kperf.json("r.json");
+    assert_eq!(report["overall"]["errors"]["http/401"], 5);
+    assert_eq!(report["findings"][0]["code"], "target/unauthorized");
+    assert!(
+        ran.stdout
+            .contains("every request was refused with 401: check the credentials"),
+        "{}",
+        ran.stdout
+    );
     assert!(!ran.stderr.contains("sesame") && !ran.stdout.contains("sesame"));
     get_a_node(
         &kperf,

@@ -18,12 +18,14 @@ pub mod run;
 pub mod runner;
 pub mod sim;
 pub mod validate;
+pub mod verbosity;
 
 /// Benchmarks for Kubernetes API servers and clusters, with plugins as WebAssembly components.
 #[derive(Debug, Parser)]
 #[command(name = "kperf-host", version, propagate_version = true, after_help = Exit::table())]
 pub struct Cli {
-    /// More log lines on stderr: -v debug, -vv trace of this program, -vvv of its libraries too.
+    /// More log lines on stderr: -v debug, -vv trace of this program, -vvv of its libraries too. kperf's
+    /// levels are taken too: -v=2, -v=5, -v=10.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// No progress bar and no colours, also on a terminal.

@@ -79,10 +79,19 @@ pub struct Failed {
 }
 
 impl fmt::Display for Failed {
-    /// One line, then the causes, numbered when there are several.
+    /// One line, then the causes, numbered when there are several. What the line above has said already, as
+    /// errors do that quote their cause, is not said again.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.error)?;
-        let causes: Vec<_> = self.error.chain().skip(1).collect();
+        let mut said = self.error.to_string();
+        let mut causes = Vec::new();
+        for cause in self.error.chain().skip(1) {
+            let cause = cause.to_string();
+            if !said.ends_with(&cause) {
+                causes.push(cause.clone());
+                said = cause;
+            }
+        }
         for (number, cause) in causes.iter().enumerate() {
             if causes.len() == 1 {
                 write!(f, "\n  caused by: {cause}")?;
@@ -109,5 +118,54 @@ impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
             exit,
             error: error.into(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let said = |error| {
+            Failed {
+                exit: Exit::Failure,
+                error,
+            }
+            .to_string()
+        };
+        assert_eq!(
+            said(anyhow!("No such file").context("cannot read x: No such file")),
+            "cannot read x: No such file"
+        );
+        assert_eq!(
+            said(anyhow!("No such file").context("cannot read x")),
+            "cannot read x\n  caused by: No such file"
+        );
+        assert_eq!(
+            said(anyhow!("c").context("b: c").context("a")),
+            "a\n  caused by: b: c"
+        );
+    }
+
+    #[test]
+    fn the_readme_repeats_the_table() {
+        let readme =
+            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+        let rows: Vec<_> = readme
+            .lines()
+            .skip_while(|line| *line != "## Exit codes")
+            .skip_while(|line| *line != "| --- | --- |")
+            .skip(1)
+            .take_while(|line| line.starts_with('|'))
+            .map(str::to_owned)
+            .collect();
+        let table: Vec<_> = Exit::TABLE
+            .iter()
+            .map(|(exit, meaning)| format!("| {} | {meaning} |", *exit as u8))
+            .collect();
+        assert_eq!(rows, table);
     }
 }

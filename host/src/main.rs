@@ -3,14 +3,14 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use kperf_host::cli::{Cli, dispatch};
+use kperf_host::cli::{Cli, dispatch, verbosity::without_levels};
 
-/// The HTTP/2 library allocates for every request; what the choice is worth here is not measured yet.
+/// TLS, the plugin runtime and the HTTP libraries allocate; what the choice is worth was never measured.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match dispatch(Cli::parse()) {
+    match dispatch(Cli::parse_from(without_levels(std::env::args_os()))) {
         Ok(exit) => exit.into(),
         Err(failed) => {
             eprintln!("error: {failed}");

@@ -53,7 +53,9 @@ pub fn summary(
 ) -> doc::Summary {
     let merged = merge_series(phases.iter().flat_map(|phase| &phase.result.series));
     let whole: Duration = phases.iter().map(|phase| phase.result.length).sum();
+    let overall = overall(&merged);
     let mut findings = extra;
+    findings.extend(all_refused(&overall));
     let mut level = Level::Certified;
     for phase in phases {
         level = level.max(phase.verdict.level);
@@ -102,7 +104,7 @@ pub fn summary(
         server: facts.server.clone(),
         environment: labels(&facts.environment),
         plugins: facts.plugins.clone(),
-        overall: series(&overall(&merged)),
+        overall: series(&overall),
         series: merged.iter().map(series).collect(),
         metrics: rates(phases, whole),
         phases: phases.iter().map(phase).collect(),
@@ -110,6 +112,33 @@ pub fn summary(
         findings,
         ended: ended_text(ended).to_owned(),
     }
+}
+
+/// Failed requests are results, but when the server lets nobody in, nothing of it was measured.
+fn all_refused(overall: &Series) -> Option<doc::Finding> {
+    if overall.succeeded > 0 {
+        return None;
+    }
+    let mut classes = overall.errors.iter().filter(|(_, count)| **count > 0);
+    let (Some((class, _)), None) = (classes.next(), classes.next()) else {
+        return None;
+    };
+    let (code, message) = match class.as_str() {
+        "http/401" => (
+            "unauthorized",
+            "every request was refused with 401: check the credentials",
+        ),
+        "http/403" => (
+            "forbidden",
+            "every request was refused with 403: check what the user of the credentials is allowed to do",
+        ),
+        _ => return None,
+    };
+    Some(doc::Finding {
+        severity: "warning".to_owned(),
+        code: format!("target/{code}"),
+        message: message.to_owned(),
+    })
 }
 
 /// One interval as exporters get it. `index` counts over the whole run.
@@ -373,4 +402,34 @@ fn nanos(duration: Duration) -> u64 {
 fn unix_us(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH)
         .map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_refusals_of_everything_are_a_finding() {
+        let refused = |succeeded, errors: &[(&str, u64)]| {
+            let mut overall = Series::empty("overall");
+            overall.succeeded = succeeded;
+            overall.errors = errors
+                .iter()
+                .map(|(class, count)| ((*class).to_owned(), *count))
+                .collect();
+            all_refused(&overall).map(|finding| finding.code)
+        };
+        assert_eq!(
+            refused(0, &[("http/401", 20)]).as_deref(),
+            Some("target/unauthorized")
+        );
+        assert_eq!(
+            refused(0, &[("http/403", 1)]).as_deref(),
+            Some("target/forbidden")
+        );
+        assert_eq!(refused(1, &[("http/401", 20)]), None);
+        assert_eq!(refused(0, &[("http/401", 20), ("http/429", 1)]), None);
+        assert_eq!(refused(0, &[("http/404", 20)]), None);
+        assert_eq!(refused(0, &[]), None);
+    }
 }

@@ -132,21 +132,30 @@ impl Rules<'_> {
     /// One spec and its connections, in the order of kperf's checks.
     fn spec(&mut self, spec: &Spec, overrides: &Overrides, first: bool) -> (u32, ResolvedSpec) {
         let fill = |value: i64| if first && value == 0 { 1 } else { value };
-        let conns = overrides.conns.map(i64::from).or(spec.conns).unwrap_or(0);
-        let conns = self.count(spec, "conns", fill(conns));
+        // As in kperf, zeros of the first spec are filled, a zero that a flag says is an error.
+        let conns = match overrides.conns {
+            Some(conns) => conns.into(),
+            None => fill(spec.conns.unwrap_or(0)),
+        };
+        let conns = self.count(spec, "conns", conns, overrides.conns.is_some());
 
         let rate = overrides.rate.or(spec.rate).unwrap_or(0.0);
         if !(rate >= 0.0 && rate.is_finite()) {
-            self.broken(spec, "rate", format!("rate requires >= 0: {rate}"));
+            let message = format!("rate requires >= 0: {rate}");
+            self.broken(spec, "rate", overrides.rate.is_some(), message);
         }
 
         let (total, duration) = self.amount(spec, overrides, first);
-        let client = overrides.client.map(i64::from).or(spec.client).unwrap_or(0);
-        let client = self.count(spec, "client", fill(client));
+        let client = match overrides.client {
+            Some(client) => client.into(),
+            None => fill(spec.client.unwrap_or(0)),
+        };
+        let client = self.count(spec, "client", client, overrides.client.is_some());
         if !first && spec.content_type.is_none() {
             self.broken(
                 spec,
                 "contentType",
+                false,
                 "unsupported content type: it is missing, and defaults fill only the first spec; give json or protobuf".into(),
             );
         }
@@ -183,11 +192,13 @@ impl Rules<'_> {
             Some(duration) => duration,
             None => Duration::from_secs(u64::try_from(seconds).unwrap_or(0)),
         };
-        if first && total == 0 && duration.is_zero() && seconds >= 0 {
+        let fill = first && overrides.total.is_none();
+        if fill && total == 0 && duration.is_zero() && seconds >= 0 {
             total = DEFAULT_TOTAL;
         }
         if total <= 0 && duration.is_zero() {
-            let key = if spec.total.is_some() || spec.duration.is_none() {
+            let by_flag = overrides.total.is_some();
+            let key = if by_flag || spec.total.is_some() || spec.duration.is_none() {
                 "total"
             } else {
                 "duration"
@@ -195,16 +206,17 @@ impl Rules<'_> {
             self.broken(
                 spec,
                 key,
+                by_flag,
                 format!("total requires > 0: {total} or duration > 0s: {seconds}"),
             );
         }
         if first && total > 0 && !duration.is_zero() {
-            let path = locate::child(&spec.path, "duration");
             let message = format!(
                 "both total:{total} and duration:{} are set, duration will be ignored",
                 duration.as_secs_f64()
             );
-            self.warnings.push(self.profile.problem(&path, message));
+            let warning = self.problem(spec, "duration", overrides.duration.is_some(), message);
+            self.warnings.push(warning);
             duration = Duration::ZERO;
         }
         (
@@ -213,22 +225,33 @@ impl Rules<'_> {
         )
     }
 
-    fn count(&mut self, spec: &Spec, key: &str, value: i64) -> u32 {
+    fn count(&mut self, spec: &Spec, key: &str, value: i64, by_flag: bool) -> u32 {
         if value <= 0 {
-            self.broken(spec, key, format!("{key} requires > 0: {value}"));
+            let message = format!("{key} requires > 0: {value}");
+            self.broken(spec, key, by_flag, message);
         }
         u32::try_from(value.max(0)).unwrap_or_else(|_| {
             self.broken(
                 spec,
                 key,
+                by_flag,
                 format!("{key} must be at most {}: {value}", u32::MAX),
             );
             0
         })
     }
 
-    fn broken(&mut self, spec: &Spec, key: &str, message: String) {
-        let path = locate::child(&spec.path, key);
-        self.problems.push(self.profile.problem(&path, message));
+    fn broken(&mut self, spec: &Spec, key: &str, by_flag: bool, message: String) {
+        let problem = self.problem(spec, key, by_flag, message);
+        self.problems.push(problem);
+    }
+
+    /// At the key of the spec, or at the flag of the same name.
+    fn problem(&self, spec: &Spec, key: &str, by_flag: bool, message: String) -> Problem {
+        if by_flag {
+            return Problem::of_flags(&format!("--{key}"), message);
+        }
+        self.profile
+            .problem(&locate::child(&spec.path, key), message)
     }
 }
