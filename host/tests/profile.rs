@@ -174,21 +174,35 @@ fn a_total_wins_over_a_duration_wherever_they_come_from() {
 }
 
 #[test]
-fn zero_as_a_flag_means_the_default_and_bad_rates_are_refused() {
+fn zeros_and_bad_rates_of_flags_are_refused() {
     let zeros = Overrides {
         conns: Some(0),
         client: Some(0),
         total: Some(0),
         ..Overrides::default()
     };
-    let resolved = one_spec("conns: 5,").resolve(&zeros).unwrap();
+    let message = one_spec("conns: 5,")
+        .resolve(&zeros)
+        .unwrap_err()
+        .to_string();
+    for says in [
+        "--conns: conns requires > 0: 0",
+        "--client: client requires > 0: 0",
+        "--total: total requires > 0: 0 or duration > 0s: 0",
+    ] {
+        assert!(message.contains(says), "{message}");
+    }
+    // Without a total, the duration of the file counts.
+    let no_total = Overrides {
+        total: Some(0),
+        ..Overrides::default()
+    };
+    let resolved = one_spec("total: 5, duration: 60,")
+        .resolve(&no_total)
+        .unwrap();
     assert_eq!(
-        (
-            resolved.conns,
-            resolved.specs[0].client,
-            resolved.specs[0].total
-        ),
-        (1, 1, Some(1000))
+        (resolved.specs[0].total, resolved.specs[0].duration),
+        (None, Some(Duration::from_secs(60)))
     );
     for rate in [-1.0, f64::NAN, f64::INFINITY] {
         let overrides = Overrides {
@@ -196,10 +210,7 @@ fn zero_as_a_flag_means_the_default_and_bad_rates_are_refused() {
             ..Overrides::default()
         };
         let message = one_spec("").resolve(&overrides).unwrap_err().to_string();
-        assert!(
-            message.contains("specs[0].rate: rate requires >= 0"),
-            "{message}"
-        );
+        assert!(message.contains("--rate: rate requires >= 0"), "{message}");
     }
 }
 

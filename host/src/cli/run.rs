@@ -30,7 +30,7 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   kperf-host run --plugin quorum_list.wasm --sim --total 1000
-  kperf-host run --plugin stale_get --set resource=nodes --set version=v1 --set name=node-1 --sim --rate 500 --duration 10s
+  kperf-host run --plugin stale_get --set name=node-1 --sim --rate 500 --duration 10s
   kperf-host run --profile nine-kinds.yaml --kubeconfig ~/.kube/config --output json=report.json
   kperf-host run --plugin ./mine.wasm --sim --output pushgateway=http://127.0.0.1:9091
 ")]
