@@ -10,6 +10,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
+use kube_requests::go_duration;
 use serde::Serialize;
 
 use crate::{
@@ -89,7 +90,7 @@ fn phase_report(phase: &wit::Phase, server: &str, style: Style) -> Report {
     let raw = raw_latencies(std::slice::from_ref(phase), server);
     Report {
         total: total(phase),
-        duration: go::duration(Duration::from_nanos(phase.length_ns)),
+        duration: go_duration(Duration::from_nanos(phase.length_ns)),
         errors: errors(phase, server),
         error_stats: error_stats(&phase.overall.errors, style),
         total_received_bytes: phase.overall.received_bytes,
@@ -108,7 +109,7 @@ fn aggregated(whole: &wit::Summary, server: &str, style: Style) -> Report {
         .sum::<u128>();
     Report {
         total: whole.phases.iter().map(total).fold(0, u64::saturating_add),
-        duration: go::duration(Duration::from_nanos(
+        duration: go_duration(Duration::from_nanos(
             u64::try_from(length_ns).unwrap_or(u64::MAX),
         )),
         errors: whole
