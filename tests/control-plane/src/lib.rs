@@ -35,7 +35,7 @@ mod process;
 mod running;
 mod source;
 
-pub use client::{Answer, Client};
+pub use client::{Answer, Client, Opened};
 pub use component::Component;
 pub use control_plane::{ControlPlane, REQUIRE_VARIABLE};
 pub use options::Options;
