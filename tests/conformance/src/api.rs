@@ -77,14 +77,23 @@ impl Api {
         }
     }
 
-    /// Makes the server forget all but the newest revisions, and asks until the answer fits.
+    pub(crate) fn forgets_when_told(&self) -> bool {
+        self.compact.is_some()
+    }
+
+    /// Makes the server forget old revisions now, if it can be told to.
+    pub(crate) fn forget(&self) {
+        if let Some(compact) = &self.compact {
+            compact();
+        }
+    }
+
+    /// Makes the server forget old revisions, and asks until the answer fits.
     pub(crate) fn until_compacted(
         &self,
         mut fits: impl FnMut() -> anyhow::Result<bool>,
     ) -> anyhow::Result<()> {
-        if let Some(compact) = &self.compact {
-            compact();
-        }
+        self.forget();
         let end = Instant::now() + PATIENCE;
         while !fits()? {
             ensure!(

@@ -131,13 +131,26 @@ fn on_real_server() -> anyhow::Result<Result<Vec<Ran>, String>> {
 }
 
 fn run_table(api: &Api, table: &[Case]) -> Vec<Ran> {
-    // Those that wait for the server begin first.
-    let mut order: Vec<usize> = (0..table.len()).collect();
-    order.sort_by_key(|i| table.get(*i).is_none_or(|case| !case.compacts));
+    let (compacting, others): (Vec<usize>, Vec<usize>) =
+        (0..table.len()).partition(|i| table.get(*i).is_some_and(|case| case.compacts));
+    let mut done = if api.forgets_when_told() {
+        // What it forgets, it forgets for all.
+        let mut done = run_at_once(api, table, &others, THREADS);
+        done.extend(run_at_once(api, table, &compacting, 1));
+        done
+    } else {
+        // Those that wait for the server begin first.
+        run_at_once(api, table, &[compacting, others].concat(), THREADS)
+    };
+    done.sort_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, ran)| ran).collect()
+}
+
+fn run_at_once(api: &Api, table: &[Case], order: &[usize], threads: usize) -> Vec<(usize, Ran)> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
     thread::scope(|scope| {
-        for _ in 0..THREADS {
+        for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(at) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let Some(case) = table.get(*at) else { continue };
@@ -149,9 +162,7 @@ fn run_table(api: &Api, table: &[Case]) -> Vec<Ran> {
             });
         }
     });
-    let mut done = done.into_inner().unwrap_or_default();
-    done.sort_by_key(|(at, _)| *at);
-    done.into_iter().map(|(_, ran)| ran).collect()
+    done.into_inner().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("custom: a definition makes a resource", resource),
     Case::new("custom: patches and updates", patches),
     Case::new("custom: status by itself", status),
+    Case::new("custom: a watch from before the beginning", expired_watch).compacts(),
     Case::new("custom: a definition that is invalid", invalid),
 ];
 
@@ -166,6 +167,28 @@ fn status(api: &Api) -> anyhow::Result<()> {
     .is("/spec/size", 1)?
     .is("/metadata/generation", 1)?;
     Ok(())
+}
+
+fn expired_watch(api: &Api) -> anyhow::Result<()> {
+    let crd = Definition::create(api, "expired-watch")?;
+    api.post(crd.path("gadgets"), &crd.gadget("a")).ok(201)?;
+    // A cache remembers nothing from before it was made, as this one just was; without one, history has to go.
+    api.forget();
+    let mut events = api
+        .get(crd.path("gadgets"))
+        .query("resourceVersion", "1")
+        .query("timeoutSeconds", "5")
+        .watch()?;
+    let status = events.expect("ERROR", "")?;
+    let fits = status["kind"] == "Status"
+        && status["code"] == 410
+        && status["reason"] == "Expired"
+        && status["status"] == "Failure"
+        && status["message"]
+            .as_str()
+            .is_some_and(|message| message.starts_with("too old resource version: 1 ("));
+    anyhow::ensure!(fits, "expected a Status 410 Expired, got {status}");
+    events.expect_end()
 }
 
 fn invalid(api: &Api) -> anyhow::Result<()> {

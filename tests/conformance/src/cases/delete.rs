@@ -63,9 +63,9 @@ fn other_uid(api: &Api) -> anyhow::Result<()> {
     api.delete(ns.core("configmaps/a"))
         .json(&json!({"preconditions": {"uid": "other"}}))
         .refused(409, "Conflict")?
-        .about("", "configmaps", "a")?
+        .about("", "ConfigMap", "a")?
         .says(&format!(
-            "Operation cannot be fulfilled on configmaps \"a\": Precondition failed: UID in precondition: other, UID in object meta: {uid}"
+            "Operation cannot be fulfilled on ConfigMap \"a\": the UID in the precondition (other) does not match the UID in record ({uid}). The object might have been deleted and then recreated"
         ))?;
     api.get(ns.core("configmaps/a")).ok(200)?;
     Ok(())
@@ -81,7 +81,7 @@ fn other_revision(api: &Api) -> anyhow::Result<()> {
         .json(&json!({"preconditions": {"resourceVersion": "1"}}))
         .refused(409, "Conflict")?
         .says(&format!(
-            "Operation cannot be fulfilled on configmaps \"a\": Precondition failed: ResourceVersion in precondition: 1, ResourceVersion in object meta: {revision}"
+            "Operation cannot be fulfilled on ConfigMap \"a\": the ResourceVersion in the precondition (1) does not match the ResourceVersion in record ({revision}). The object might have been modified"
         ))?;
     Ok(())
 }
@@ -129,7 +129,9 @@ fn finalizer(api: &Api) -> anyhow::Result<()> {
         &json!({"metadata": {"finalizers": ["example.com/hold", "example.com/more"]}}),
     )
     .refused(422, "Invalid")?
-    .causes(&[("FieldValueForbidden", "metadata.finalizers")])?;
+    .is("/details/causes/0/reason", "FieldValueForbidden")?
+    .is("/details/causes/0/field", "metadata.finalizers")?
+    .says("ConfigMap \"a\" is invalid: metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{\"example.com/more\"}")?;
     api.patch(
         "merge",
         ns.core("configmaps/a"),

@@ -211,7 +211,6 @@ fn aggregated(api: &Api) -> anyhow::Result<()> {
             .unwrap_or_default();
         let kind = &resource["responseKind"];
         let fits = resource["scope"] == "Namespaced"
-            && kind["version"] == "v1"
             && kind["kind"].is_string()
             && resource["verbs"]
                 .as_array()

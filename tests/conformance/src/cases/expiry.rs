@@ -1,6 +1,5 @@
 //! What outlived its revision: 410, and how a client goes on.
 
-use anyhow::Context as _;
 use serde_json::json;
 
 use crate::{api::Api, case::Case};
@@ -8,7 +7,6 @@ use crate::{api::Api, case::Case};
 pub(super) const CASES: &[Case] = &[
     Case::new("expiry: a token goes on with the newest state", token).compacts(),
     Case::new("expiry: an exact list", exact).compacts(),
-    Case::new("expiry: a watch from before the beginning", watch),
 ];
 
 fn token(api: &Api) -> anyhow::Result<()> {
@@ -57,23 +55,4 @@ fn exact(api: &Api) -> anyhow::Result<()> {
         .refused(410, "Expired")?
         .says("The resourceVersion for the provided list is too old.")?;
     Ok(())
-}
-
-fn watch(api: &Api) -> anyhow::Result<()> {
-    // The first revisions are from before the server had a cache of anything.
-    let mut events = api
-        .get("/api/v1/namespaces")
-        .query("resourceVersion", "1")
-        .query("timeoutSeconds", "5")
-        .watch()?;
-    let status = events.expect("ERROR", "")?;
-    let fits = status["kind"] == "Status"
-        && status["code"] == 410
-        && status["reason"] == "Expired"
-        && status["status"] == "Failure"
-        && status["message"]
-            .as_str()
-            .is_some_and(|message| message.starts_with("too old resource version: 1 ("));
-    anyhow::ensure!(fits, "expected a Status 410 Expired, got {status}");
-    events.expect_end().context("after the error")
 }

@@ -187,8 +187,8 @@ fn no_number(api: &Api) -> anyhow::Result<()> {
     let ns = api.namespace("revision-no-number")?;
     api.get(ns.core("secrets"))
         .query("resourceVersion", "one")
-        .refused(500, "")?
-        .mentions("Invalid value: \"one\"")?;
+        .refused(400, "BadRequest")?
+        .says("invalid resource version: resourceVersion: Invalid value: \"one\": strconv.ParseUint: parsing \"one\": invalid syntax")?;
     Ok(())
 }
 
@@ -196,7 +196,7 @@ fn too_large_list(api: &Api) -> anyhow::Result<()> {
     api.get("/api/v1/secrets")
         .query("resourceVersion", "9000000000")
         .refused(504, "Timeout")?
-        .mentions("Too large resource version: 9000000000, current: ")?
+        .mentions("Timeout: Too large resource version: 9000000000, current: ")?
         .causes(&[("ResourceVersionTooLarge", "")])?
         .is("/details/retryAfterSeconds", 1)?;
     Ok(())
@@ -206,7 +206,7 @@ fn too_large_get(api: &Api) -> anyhow::Result<()> {
     api.get("/api/v1/namespaces/default")
         .query("resourceVersion", "9000000000")
         .refused(504, "Timeout")?
-        .mentions("Too large resource version: 9000000000, current: ")?
+        .mentions("Timeout: Too large resource version: 9000000000, current: ")?
         .causes(&[("ResourceVersionTooLarge", "")])?;
     Ok(())
 }

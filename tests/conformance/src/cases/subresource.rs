@@ -110,7 +110,7 @@ fn no_scale(api: &Api) -> anyhow::Result<()> {
 fn log(api: &Api) -> anyhow::Result<()> {
     let ns = api.namespace("log")?;
     api.post(ns.core("pods"), &idle_pod("a")).ok(201)?;
-    let reply = api.get(ns.core("pods/a/log")).ok(200)?;
+    let reply = api.get(ns.core("pods/a/log")).ok(204)?;
     let empty = reply.body.is_empty();
     reply.check("an empty log", empty)?;
     Ok(())

@@ -262,7 +262,8 @@ fn no_number(api: &Api) -> anyhow::Result<()> {
         .query("watch", "true")
         .query("resourceVersion", "one")
         .query("timeoutSeconds", "5")
-        .refused(400, "BadRequest")?;
+        .refused(500, "")?
+        .says("resourceVersion: Invalid value: \"one\": strconv.ParseUint: parsing \"one\": invalid syntax")?;
     Ok(())
 }
 
