@@ -187,6 +187,7 @@ mod tests {
             ),
             ("application/vnd.kubernetes.protobuf", Err(406)),
             ("text/html", Err(406)),
+            ("application/*", Err(406)),
         ] {
             assert_eq!(accept(text), expected, "{text}");
         }

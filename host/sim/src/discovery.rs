@@ -191,6 +191,10 @@ fn group(registry: &Registry, name: &str) -> Value {
 fn verbs(resource: &Resource) -> &'static [&'static str] {
     if resource.is("", "bindings") {
         &["create"]
+    } else if resource.is("", "namespaces") {
+        &[
+            "create", "delete", "get", "list", "patch", "update", "watch",
+        ]
     } else {
         ALL_VERBS
     }

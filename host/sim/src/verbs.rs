@@ -51,7 +51,10 @@ pub(crate) fn run(verb: &str, call: &Call<'_>, body: &Bytes) -> Result<Answer, S
             _ => return Err(Status::method_not_allowed()),
         }
     }
-    if call.resource.is("", "bindings") && verb != "create" {
+    // Nobody deletes all namespaces with one request.
+    if (call.resource.is("", "bindings") && verb != "create")
+        || (call.resource.is("", "namespaces") && verb == "deletecollection")
+    {
         return Err(Status::method_not_allowed());
     }
     match verb {

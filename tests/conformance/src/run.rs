@@ -178,7 +178,7 @@ mod tests {
             assert!(names.insert(case.name), "{} is there twice", case.name);
             if let Some(limit) = case.limit {
                 assert!(
-                    kperf_sim::limit::ALL.iter().any(|known| *known == limit),
+                    kperf_sim::limit::ALL.contains(&limit),
                     "{}: the simulator does not document: {limit}",
                     case.name
                 );

@@ -316,6 +316,24 @@ mod tests {
     }
 
     #[test]
+    fn what_a_patch_names_comes_in_its_order() {
+        let list = |names: &[&str]| {
+            let items: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
+            json!({ "containers": items })
+        };
+        for (before, patch, after) in [
+            (&["a", "b"][..], &["c"][..], &["c", "a", "b"][..]),
+            (&["a", "b"], &["b", "c"], &["a", "b", "c"]),
+            (&["a", "b", "c"], &["c", "a"], &["b", "c", "a"]),
+        ] {
+            assert_eq!(patched(list(before), list(patch)), list(after), "{patch:?}");
+        }
+        // A list that ends empty is not written.
+        let gone = json!({"containers": [{"name": "a", "$patch": "delete"}]});
+        assert_eq!(patched(list(&["a"]), gone), json!({}));
+    }
+
+    #[test]
     fn hostile_patches_are_errors() {
         let object = json!({"spec": {"containers": [{"name": "a"}]}});
         for patch in [

@@ -349,6 +349,31 @@ mod tests {
     }
 
     #[test]
+    fn what_is_being_deleted_takes_no_finalizers() {
+        let registry = Registry::builtin();
+        let configmaps = registry.find("", "v1", "configmaps").unwrap();
+        let leaving = |finalizers: Value| json!({"metadata": {"name": "a", "deletionTimestamp": "2001-01-01T00:00:00Z", "finalizers": finalizers}});
+        let held = leaving(json!(["x/a", "x/b"]));
+        assert!(metadata_change(&configmaps, &held, &leaving(json!(["x/b"]))).is_ok());
+        assert!(metadata_change(&configmaps, &held, &leaving(json!(null))).is_ok());
+        let error = metadata_change(&configmaps, &held, &leaving(json!(["x/c"]))).unwrap_err();
+        assert_eq!(error.code, 422);
+        assert!(
+            error
+                .message
+                .ends_with("found new finalizers []string{\"x/c\"}")
+        );
+        // Nor is it deleted by writing so.
+        let alive = json!({"metadata": {"name": "a"}});
+        assert_eq!(
+            metadata_change(&configmaps, &alive, &held)
+                .unwrap_err()
+                .code,
+            422
+        );
+    }
+
+    #[test]
     fn pods_need_containers_and_keep_their_spec() {
         let registry = Registry::builtin();
         let pods = registry.find("", "v1", "pods").unwrap();
