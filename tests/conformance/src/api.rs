@@ -23,16 +23,37 @@ pub(crate) struct Api {
     client: Client,
     /// Makes the server forget revisions at once; without it, it does so by itself after a while.
     compact: Option<Box<dyn Fn() + Send + Sync>>,
+    /// Controllers run there: they have to be done with a namespace before pods are admitted to it.
+    controlled: bool,
 }
 
 impl Api {
     pub(crate) fn new(client: Client, compact: Option<Box<dyn Fn() + Send + Sync>>) -> Self {
-        Self { client, compact }
+        Self {
+            client,
+            compact,
+            controlled: false,
+        }
+    }
+
+    pub(crate) fn controlled(mut self, controlled: bool) -> Self {
+        self.controlled = controlled;
+        self
     }
 
     /// A new namespace for a case.
     pub(crate) fn namespace(&self, prefix: &str) -> anyhow::Result<Namespace<'_>> {
-        Namespace::create(self, prefix)
+        let namespace = Namespace::create(self, prefix)?;
+        let account = namespace.core("serviceaccounts/default");
+        let end = Instant::now() + PATIENCE;
+        while self.controlled && self.get(account.clone()).send()?.status != 200 {
+            ensure!(
+                Instant::now() < end,
+                "{account} is not there after {PATIENCE:?}"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(namespace)
     }
 
     pub(crate) fn get(&self, path: impl Into<String>) -> Call<'_> {

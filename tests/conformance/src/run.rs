@@ -126,7 +126,7 @@ fn on_real_server() -> anyhow::Result<Result<Vec<Ran>, String>> {
         return Ok(Err(why.unwrap_or_else(|| "it did not start".to_owned())));
     };
     let client = Client::from_kubeconfig(&plane.kubeconfig()).context(WHAT)?;
-    let api = Api::new(client, None);
+    let api = Api::new(client, None).controlled(plane.is_external());
     Ok(Ok(run_table(&api, &table)))
 }
 
