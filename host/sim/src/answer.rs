@@ -92,28 +92,40 @@ impl Accept {
     /// # Errors
     /// 406 when there is none, as for a client that insists on protobuf.
     pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Self, Status> {
-        let mut any = false;
+        let (mut any, mut routed) = (false, false);
         for header in headers.get_all(ACCEPT) {
             let text = header.to_str().map_err(|_| Status::not_acceptable())?;
             for media in text.split(',') {
                 any = true;
+                routed |= is_known(media);
                 if let Some(accept) = one(media) {
                     return Ok(accept);
                 }
             }
         }
-        if any {
+        if routed {
             Err(Status::not_acceptable())
+        } else if any {
+            Err(Status::no_such_representation())
         } else {
             Ok(Self::default())
         }
     }
 }
 
+/// Whether the real server's router would let it pass.
+fn is_known(media: &str) -> bool {
+    let name = media.split(';').next().unwrap_or_default().trim();
+    matches!(
+        name,
+        "*/*" | "application/json" | "application/yaml" | crate::protobuf::MEDIA_TYPE
+    )
+}
+
 fn one(media: &str) -> Option<Accept> {
     let mut parts = media.split(';').map(str::trim);
     let yaml = match parts.next()? {
-        "application/json" | "*/*" | "application/*" | "" => false,
+        "application/json" | "*/*" | "" => false,
         "application/yaml" => true,
         _ => return None,
     };
@@ -175,6 +187,7 @@ mod tests {
             ),
             ("application/vnd.kubernetes.protobuf", Err(406)),
             ("text/html", Err(406)),
+            ("application/*", Err(406)),
         ] {
             assert_eq!(accept(text), expected, "{text}");
         }

@@ -28,13 +28,23 @@ const ALL_VERBS: &[&str] = &[
 ];
 
 /// Health endpoints: open to everybody, never faulty.
-pub(crate) fn health(path: &str) -> Option<Answer> {
+pub(crate) fn health(path: &str, query: &str) -> Option<Answer> {
     let path = path.strip_suffix('/').unwrap_or(path);
-    matches!(
-        path,
-        "/healthz" | "/livez" | "/readyz" | "/healthz/ping" | "/livez/ping" | "/readyz/ping"
-    )
-    .then(|| Answer::text(StatusCode::OK, &b"ok"[..]))
+    let mut segments = path.strip_prefix('/')?.split('/');
+    let probe = segments.next()?;
+    if !matches!(probe, "healthz" | "livez" | "readyz") {
+        return None;
+    }
+    match (segments.next(), segments.next()) {
+        (None, None)
+            if form_urlencoded::parse(query.as_bytes()).any(|(key, _)| key == "verbose") =>
+        {
+            let text = format!("[+]ping ok\n[+]etcd ok\n{probe} check passed\n");
+            Some(Answer::text(StatusCode::OK, text))
+        }
+        (None | Some("ping" | "etcd"), None) => Some(Answer::text(StatusCode::OK, &b"ok"[..])),
+        _ => None,
+    }
 }
 
 /// Answers GET of a path that is no resource.
@@ -86,8 +96,31 @@ pub(crate) fn serve(
         ["openapi", "v3"] => openapi_v3_index(&registry),
         ["openapi", "v3", "api", version] => openapi_v3(&registry, "", version),
         ["openapi", "v3", "apis", group, version] => openapi_v3(&registry, group, version),
-        _ => Answer::page_not_found(),
+        _ => return nothing_at(shared, path),
     })
+}
+
+/// The answer to a path that leads nowhere: a Status below a built-in group, text elsewhere.
+///
+/// # Errors
+/// Such a Status.
+pub(crate) fn nothing_at(shared: &Shared, path: &str) -> Result<Answer, Status> {
+    let mut segments = path.split('/').filter(|s| !s.is_empty());
+    let served = match (segments.next(), segments.next()) {
+        (Some("api"), Some(_)) => true,
+        (Some("apis"), Some(group)) => shared
+            .store
+            .registry()
+            .resources()
+            .iter()
+            .any(|r| !r.custom && r.group == group),
+        _ => false,
+    };
+    if served {
+        Err(Status::nothing_there())
+    } else {
+        Ok(Answer::page_not_found())
+    }
 }
 
 fn version() -> Value {
@@ -158,6 +191,10 @@ fn group(registry: &Registry, name: &str) -> Value {
 fn verbs(resource: &Resource) -> &'static [&'static str] {
     if resource.is("", "bindings") {
         &["create"]
+    } else if resource.is("", "namespaces") {
+        &[
+            "create", "delete", "get", "list", "patch", "update", "watch",
+        ]
     } else {
         ALL_VERBS
     }
@@ -235,9 +272,13 @@ fn resources(registry: &Registry, group: &str, version: &str) -> Answer {
     } else {
         format!("{group}/{version}")
     };
-    Answer::json(
-        &json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": list}),
-    )
+    let mut value =
+        json!({"kind": "APIResourceList", "groupVersion": group_version, "resources": list});
+    // The core group's list says nothing of its own version.
+    if !group.is_empty() {
+        value["apiVersion"] = json!("v1");
+    }
+    Answer::json(&value)
 }
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";

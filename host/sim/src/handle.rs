@@ -71,7 +71,7 @@ pub(crate) async fn handle(
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
     let path = head.uri.path();
-    if let Some(answer) = discovery::health(path) {
+    if let Some(answer) = discovery::health(path, head.uri.query().unwrap_or_default()) {
         return respond(answer);
     }
     connection.count(shared.faults.goaway_every());
@@ -168,7 +168,7 @@ async fn serve(
         .store
         .resource(&asked.group, &asked.version, &asked.resource)
     else {
-        return Ok(Answer::page_not_found());
+        return discovery::nothing_at(shared, path);
     };
     let verb = verb_of(&head.method, &asked, &params).ok_or_else(Status::method_not_allowed)?;
     *sample = Sample::of(
@@ -186,7 +186,7 @@ async fn serve(
             || asked.name.is_some()
             || !matches!(verb, "list" | "watch" | "create"))
     {
-        return Ok(Answer::page_not_found());
+        return discovery::nothing_at(shared, path);
     }
     let call = Call {
         shared,

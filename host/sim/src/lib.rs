@@ -4,15 +4,7 @@
 //! `verbs` → `store`; the answer goes back as `answer` and `body`. `lifecycle` plays the controllers,
 //! `seed` says what exists from the start, `faults` what goes wrong.
 //!
-//! It differs from kube-apiserver knowingly in these points:
-//! - Objects are JSON. Answers are never protobuf (406 when a client takes nothing else); protobuf bodies are
-//!   read for the kinds kubectl creates with typed clients, others are 415.
-//! - There are no schemas: unknown fields are kept, `fieldValidation` is accepted and not acted on, and
-//!   validation is limited to names, identity and the fields most often missed.
-//! - `managedFields` record appliers only, so an update never conflicts with a later apply.
-//! - Foreground deletion works as background deletion.
-//! - No admission and no authorisation beyond "admin" and `system:anonymous`.
-//! - Pods get a node and run, but no controller makes pods of Deployments, Jobs and the like.
+//! Where it knowingly differs from kube-apiserver stands in [`limit`].
 //!
 //! ```no_run
 //! let sim = kperf_sim::Sim::start(kperf_sim::SimConfig::default())?;
@@ -30,6 +22,7 @@ mod discovery;
 mod faults;
 mod handle;
 mod lifecycle;
+pub mod limit;
 mod metrics;
 mod patch;
 mod protobuf;

@@ -84,6 +84,8 @@ pub(crate) struct Params {
     pub(crate) allow_watch_bookmarks: bool,
     pub(crate) timeout_seconds: Option<u64>,
     pub(crate) dry_run: bool,
+    /// A value of `dryRun` that is none.
+    pub(crate) bad_dry_run: Option<String>,
     pub(crate) field_manager: String,
     pub(crate) force: Option<bool>,
     pub(crate) include_object: String,
@@ -127,9 +129,7 @@ impl Params {
                 }
                 "dryRun" => {
                     if value != "All" {
-                        let message =
-                            format!("Unsupported value: {value:?}: supported values: \"All\"");
-                        return Err(Status::bad_request(format!("invalid dryRun: {message}")));
+                        params.bad_dry_run = Some(text());
                     }
                     params.dry_run = true;
                 }

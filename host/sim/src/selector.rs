@@ -263,7 +263,16 @@ impl LabelSelector {
             return Ok(Self(requirements));
         }
         let bad = |e: String| Status::bad_request(format!("unable to parse requirement: {e}"));
+        let mut expected = "!, identifier, or 'end of string'";
         loop {
+            let next = parser.peek();
+            if !matches!(next, Token::Word(_) | Token::Not) {
+                return Err(Status::bad_request(format!(
+                    "found '{}', expected: {expected}",
+                    next.text()
+                )));
+            }
+            expected = "identifier after ','";
             requirements.push(parser.requirement().map_err(bad)?);
             match parser.take() {
                 Token::End => return Ok(Self(requirements)),
@@ -365,7 +374,7 @@ impl FieldSelector {
                 (path, true, value)
             } else {
                 return Err(Status::bad_request(format!(
-                    "invalid selector: {text:?}; can't understand {term:?}"
+                    "invalid selector: '{text}'; can't understand '{term}'"
                 )));
             };
             let own = fields_of(resource);

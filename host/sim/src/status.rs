@@ -32,7 +32,11 @@ impl FieldError {
         Self::new(
             "FieldValueRequired",
             field,
-            format!("Required value: {message}"),
+            if message.is_empty() {
+                "Required value".to_owned()
+            } else {
+                format!("Required value: {message}")
+            },
         )
     }
 
@@ -118,6 +122,22 @@ impl Status {
             ),
         )
         .about(resource, name)
+    }
+
+    /// A precondition of a deletion does not hold: about the kind, not the resource.
+    pub(crate) fn precondition(resource: &Resource, name: &str, why: &str) -> Self {
+        Self::conflict_about(&resource.group, &resource.kind, name, why)
+    }
+
+    pub(crate) fn conflict_about(group: &str, what: &str, name: &str, why: &str) -> Self {
+        let dot = if group.is_empty() { "" } else { "." };
+        let mut status = Self::plain(
+            409,
+            "Conflict",
+            format!("Operation cannot be fulfilled on {what}{dot}{group} {name:?}: {why}"),
+        );
+        status.details = object_details(name, group, what);
+        status
     }
 
     pub(crate) fn stale(resource: &Resource, name: &str) -> Self {
@@ -237,6 +257,35 @@ impl Status {
         status
     }
 
+    /// What the router says to a path below a group it serves.
+    pub(crate) fn nothing_there() -> Self {
+        let mut status = Self::plain(
+            404,
+            "NotFound",
+            "the server could not find the requested resource",
+        );
+        status.details = json!({});
+        status
+    }
+
+    /// What the router says before the resource is asked: it knows media types, not their parameters.
+    pub(crate) fn no_such_representation() -> Self {
+        let mut status = Self::plain(
+            406,
+            "NotAcceptable",
+            "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml",
+        );
+        status.details = json!({});
+        status
+    }
+
+    /// What the router says to a patch of no known type.
+    pub(crate) fn no_such_patch() -> Self {
+        let mut status = Self::plain(415, "UnsupportedMediaType", "415: Unsupported Media Type");
+        status.details = json!({});
+        status
+    }
+
     pub(crate) fn not_acceptable() -> Self {
         Self::plain(
             406,
@@ -272,7 +321,7 @@ impl Status {
         let mut status = Self::plain(
             504,
             "Timeout",
-            format!("Too large resource version: {asked}, current: {current}"),
+            format!("Timeout: Too large resource version: {asked}, current: {current}"),
         );
         status.details = json!({
             "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],

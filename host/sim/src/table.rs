@@ -33,7 +33,9 @@ pub(crate) fn render<'a>(
             let mut row = Map::new();
             row.insert("cells".to_owned(), Value::Array(cells(resource, object)));
             match include_object {
-                "None" => {}
+                "None" => {
+                    row.insert("object".to_owned(), Value::Null);
+                }
                 "Object" => {
                     row.insert("object".to_owned(), object.value.clone());
                 }
@@ -94,8 +96,8 @@ fn columns_of(resource: &Resource) -> Vec<Column> {
             ("Container-Runtime", S, 1),
         ],
         ("", "namespaces") => vec![NAME, ("Status", S, 0), AGE],
-        ("", "configmaps") => vec![NAME, ("Data", I, 0), AGE],
-        ("", "secrets") => vec![NAME, ("Type", S, 0), ("Data", I, 0), AGE],
+        ("", "configmaps") => vec![NAME, ("Data", S, 0), AGE],
+        ("", "secrets") => vec![NAME, ("Type", S, 0), ("Data", S, 0), AGE],
         ("", "services") => vec![
             NAME,
             ("Type", S, 0),
@@ -116,8 +118,8 @@ fn columns_of(resource: &Resource) -> Vec<Column> {
         ("apps", "deployments") => vec![
             NAME,
             ("Ready", S, 0),
-            ("Up-to-date", I, 0),
-            ("Available", I, 0),
+            ("Up-to-date", S, 0),
+            ("Available", S, 0),
             AGE,
             ("Containers", S, 1),
             ("Images", S, 1),

@@ -22,7 +22,7 @@ use crate::{
     protobuf,
     registry::Resource,
     route::ResourcePath,
-    status::Status,
+    status::{FieldError, Status},
     store::Object,
     table,
 };
@@ -35,9 +35,10 @@ pub(crate) use list::list_metadata;
 /// # Errors
 /// The Status to answer with.
 pub(crate) fn run(verb: &str, call: &Call<'_>, body: &Bytes) -> Result<Answer, Status> {
+    check_params(verb, call)?;
     if !call.subresource.is_empty() {
         if !call.resource.has_subresource(call.subresource) {
-            return Ok(Answer::page_not_found());
+            return Err(Status::nothing_there());
         }
         match (call.subresource, verb) {
             ("log", "get") => return log::run(call),
@@ -50,7 +51,10 @@ pub(crate) fn run(verb: &str, call: &Call<'_>, body: &Bytes) -> Result<Answer, S
             _ => return Err(Status::method_not_allowed()),
         }
     }
-    if call.resource.is("", "bindings") && verb != "create" {
+    // Nobody deletes all namespaces with one request.
+    if (call.resource.is("", "bindings") && verb != "create")
+        || (call.resource.is("", "namespaces") && verb == "deletecollection")
+    {
         return Err(Status::method_not_allowed());
     }
     match verb {
@@ -63,6 +67,33 @@ pub(crate) fn run(verb: &str, call: &Call<'_>, body: &Bytes) -> Result<Answer, S
         "delete" => delete::run(call, body),
         "deletecollection" => delete::collection(call, body),
         _ => Err(Status::method_not_allowed()),
+    }
+}
+
+/// Parameters that are wrong whatever they are used for.
+fn check_params(verb: &str, call: &Call<'_>) -> Result<(), Status> {
+    let include = call.params.include_object.as_str();
+    if call.accept.shape == Shape::Table && !matches!(include, "" | "None" | "Metadata" | "Object")
+    {
+        return Err(Status::bad_request(format!(
+            "unrecognized includeObject value: {include:?}"
+        )));
+    }
+    let options = match verb {
+        "create" => "CreateOptions",
+        "update" => "UpdateOptions",
+        "patch" => "PatchOptions",
+        "delete" | "deletecollection" => "DeleteOptions",
+        _ => return Ok(()),
+    };
+    match &call.params.bad_dry_run {
+        Some(value) => Err(Status::invalid(
+            "meta.k8s.io",
+            options,
+            "",
+            &[FieldError::unsupported("dryRun", value, &["All"])],
+        )),
+        None => Ok(()),
     }
 }
 
@@ -136,7 +167,11 @@ fn partial(object: &Object) -> Value {
 
 /// An object that was not stored (dry run), in the shape the client asked for.
 fn answer_unstored(code: StatusCode, call: &Call<'_>, value: Value, revision: u64) -> Answer {
-    answer_object(code, call, &Object::new(&call.resource, revision, value))
+    answer_object(
+        code,
+        call,
+        &Object::unstored(&call.resource, revision, value),
+    )
 }
 
 /// Media types a body of a new object may have.

@@ -32,9 +32,19 @@ Faults (--faults, and --sim-faults), comma-separated:
   truncate=0.01   this share of bodies ends half way
   seed=7          seed of all random choices";
 
+/// The above, and where the simulator differs from the real server.
+fn help() -> String {
+    let mut text = format!("{HELP}\n\nDifferences from kube-apiserver:");
+    for limit in kperf_sim::limit::ALL {
+        text.push_str("\n  - ");
+        text.push_str(limit);
+    }
+    text
+}
+
 /// Arguments of `sim`.
 #[derive(Debug, Args)]
-#[command(after_long_help = HELP)]
+#[command(after_long_help = help())]
 pub struct SimArgs {
     /// Address to listen on; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:6443")]

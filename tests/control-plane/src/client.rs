@@ -1,12 +1,12 @@
 //! A small blocking client for setting a cluster up and asking it questions; load never goes through it.
 
-use std::{fmt, path::Path, sync::Arc, time::Duration};
+use std::{fmt, io::Read, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use serde_json::Value;
 use ureq::{
     Agent,
-    http::{Method, Request},
+    http::{HeaderValue, Method, Request},
     tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, TlsProvider},
 };
 
@@ -47,6 +47,25 @@ impl Answer {
             self.text.trim()
         );
         Ok(self)
+    }
+}
+
+/// An answer whose body is still to be read, as that of a watch.
+pub struct Opened {
+    /// The HTTP status.
+    pub status: u16,
+    /// Names (in lower case) and values of the headers.
+    pub headers: Vec<(String, String)>,
+    /// The body, as it arrives.
+    pub body: Box<dyn Read + Send>,
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opened")
+            .field("status", &self.status)
+            .field("headers", &self.headers)
+            .finish_non_exhaustive()
     }
 }
 
@@ -110,6 +129,54 @@ impl Client {
     /// No answer came.
     pub fn delete(&self, path: &str) -> anyhow::Result<Answer> {
         self.send(Method::DELETE, path, None)
+    }
+
+    /// Sends a request with these headers and no others of its own (but for the credentials), and returns when the
+    /// head of the answer is there. Everything, the body included, may take as long as `limit`.
+    ///
+    /// # Errors
+    /// No answer came.
+    pub fn open(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+        limit: Duration,
+    ) -> anyhow::Result<Opened> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(token) = &self.token {
+            request = request.header("authorization", token);
+        }
+        let limit = Some(limit);
+        let agent = &self.agent;
+        let response = match body {
+            Some(body) => {
+                let request = agent.configure_request(request.body(body)?);
+                agent.run(request.timeout_global(limit).build())
+            }
+            None => {
+                let request = agent.configure_request(request.body(())?);
+                agent.run(request.timeout_global(limit).build())
+            }
+        }
+        .with_context(|| format!("{method} {path}"))?;
+        let (head, body) = response.into_parts();
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        Ok(Opened {
+            status: head.status.as_u16(),
+            headers: head
+                .headers
+                .iter()
+                .map(|(name, value)| (name.as_str().to_owned(), text(value)))
+                .collect(),
+            body: Box::new(body.into_reader()),
+        })
     }
 
     fn send(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Answer> {

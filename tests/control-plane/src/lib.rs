@@ -36,7 +36,7 @@ mod running;
 mod seed;
 mod source;
 
-pub use client::{Answer, Client};
+pub use client::{Answer, Client, Opened};
 pub use component::Component;
 pub use control_plane::{ControlPlane, REQUIRE_VARIABLE};
 pub use options::Options;

@@ -43,7 +43,13 @@ pub(crate) fn apply(
         let mut theirs = paths(&entry["fieldsV1"]);
         let contested: Vec<FieldPath> = theirs
             .intersection(&owned)
-            .filter(|p| lookup(current, p) != lookup(wanted, p))
+            .filter(|p| {
+                let (is, wanted) = (lookup(current, p), lookup(wanted, p));
+                // An empty map asks for no value: merged into another, it changes nothing.
+                let nothing = wanted.and_then(Value::as_object).is_some_and(Map::is_empty)
+                    && is.is_some_and(Value::is_object);
+                is != wanted && !nothing
+            })
             .cloned()
             .collect();
         if contested.is_empty() {

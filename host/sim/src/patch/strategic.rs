@@ -101,26 +101,48 @@ fn merge_map(target: &mut Map<String, Value>, mut patch: Map<String, Value>) -> 
     if let Some(Value::Array(keep)) = patch.remove("$retainKeys") {
         target.retain(|key, _| keep.iter().any(|k| k == key));
     }
-    let mut orders = Vec::new();
+    let mut orders = Map::new();
+    let mut fields = Vec::new();
     for (key, value) in patch {
         if let Some(field) = key.strip_prefix("$setElementOrder/") {
-            orders.push((field.to_owned(), value));
+            orders.insert(field.to_owned(), value);
         } else if let Some(field) = key.strip_prefix("$deleteFromPrimitiveList/") {
             if let (Some(Value::Array(list)), Value::Array(gone)) = (target.get_mut(field), &value)
             {
                 list.retain(|item| !gone.contains(item));
             }
+            drop_if_empty(target, field);
         } else {
-            merge_field(target, key, value)?;
+            fields.push((key, value));
         }
     }
+    for (key, value) in fields {
+        let order = orders.remove(&key);
+        merge_field(target, key, value, order)?;
+    }
+    // Orders of lists that are not patched otherwise.
     for (field, order) in orders {
-        reorder(target, &field, &order);
+        merge_field(target, field, Value::Array(Vec::new()), Some(order))?;
     }
     Ok(())
 }
 
-fn merge_field(target: &mut Map<String, Value>, key: String, value: Value) -> Result<(), Status> {
+/// An empty list is not written at all.
+fn drop_if_empty(target: &mut Map<String, Value>, field: &str) {
+    if target
+        .get(field)
+        .is_some_and(|list| list.as_array().is_some_and(Vec::is_empty))
+    {
+        target.remove(field);
+    }
+}
+
+fn merge_field(
+    target: &mut Map<String, Value>,
+    key: String,
+    value: Value,
+    order: Option<Value>,
+) -> Result<(), Status> {
     match value {
         Value::Null => {
             target.remove(&key);
@@ -137,21 +159,37 @@ fn merge_field(target: &mut Map<String, Value>, key: String, value: Value) -> Re
             }
         }
         Value::Array(items) => {
-            let how = lists(&key, items.first());
-            let slot = target
-                .entry(key)
-                .or_insert_with(|| Value::Array(Vec::new()));
-            match (how, slot) {
-                (Lists::ByKey(by), Value::Array(list)) => merge_by_key(list, items, by)?,
-                (Lists::Set, Value::Array(list)) => {
+            let before = match target.get(&key) {
+                Some(Value::Array(list)) => list.clone(),
+                _ => Vec::new(),
+            };
+            let how = lists(&key, items.first().or(before.first()));
+            let order = match order {
+                Some(Value::Array(order)) => order,
+                _ => items.clone(),
+            };
+            let mut list = before.clone();
+            let by = match how {
+                Lists::ByKey(by) => {
+                    merge_by_key(&mut list, items, by)?;
+                    Some(by)
+                }
+                Lists::Set => {
                     for item in items {
                         if !list.contains(&item) {
                             list.push(item);
                         }
                     }
+                    None
                 }
-                (_, slot) => *slot = Value::Array(items),
-            }
+                Lists::Replace => {
+                    target.insert(key, Value::Array(items));
+                    return Ok(());
+                }
+            };
+            let list = arrange(list, &order, &before, by);
+            target.insert(key.clone(), Value::Array(list));
+            drop_if_empty(target, &key);
         }
         scalar => {
             target.insert(key, scalar);
@@ -203,19 +241,32 @@ fn merge_by_key(list: &mut Vec<Value>, items: Vec<Value>, by: &str) -> Result<()
     Ok(())
 }
 
-fn reorder(target: &mut Map<String, Value>, field: &str, order: &Value) {
-    let (Some(Value::Array(list)), Value::Array(order)) = (target.get_mut(field), order) else {
-        return;
-    };
-    let key = list_key(field, list.first());
-    let place = |item: &Value| {
-        order.iter().position(|wanted| match key {
-            Some(key) => wanted.get(key) == item.get(key),
-            None => wanted == item,
+/// The order of a merged list: what the patch names in the patch's order, the rest as it was before; where the two
+/// meet, the rest goes first only if it stood before the other.
+fn arrange(list: Vec<Value>, order: &[Value], before: &[Value], by: Option<&str>) -> Vec<Value> {
+    let place = |order: &[Value], item: &Value| {
+        order.iter().position(|other| match by {
+            Some(key) => other.get(key) == item.get(key),
+            None => other == item,
         })
     };
-    // Items the order does not name stay behind those it does.
-    list.sort_by_key(|item| place(item).unwrap_or(usize::MAX));
+    let (mut named, mut rest): (Vec<Value>, Vec<Value>) = list
+        .into_iter()
+        .partition(|item| place(order, item).is_some());
+    named.sort_by_key(|item| place(order, item));
+    rest.sort_by_key(|item| place(before, item));
+    let mut out = Vec::with_capacity(named.len() + rest.len());
+    let (mut named, mut rest) = (named.into_iter().peekable(), rest.into_iter().peekable());
+    while let (Some(new), Some(old)) = (named.peek(), rest.peek()) {
+        let first = match (place(before, old), place(before, new)) {
+            (Some(old), Some(new)) => old < new,
+            _ => false,
+        };
+        out.extend(if first { rest.next() } else { named.next() });
+    }
+    out.extend(named);
+    out.extend(rest);
+    out
 }
 
 #[cfg(test)]
@@ -238,8 +289,8 @@ mod tests {
         assert_eq!(
             after,
             json!({"spec": {"containers": [
-                {"name": "a", "image": "2", "env": [{"name": "X", "value": "1"}, {"name": "Y", "value": "2"}]},
-                {"name": "b"}, {"name": "c"},
+                {"name": "a", "image": "2", "env": [{"name": "Y", "value": "2"}, {"name": "X", "value": "1"}]},
+                {"name": "c"}, {"name": "b"},
             ], "tolerations": [{"key": "b"}]}})
         );
     }
@@ -260,8 +311,26 @@ mod tests {
         );
         assert_eq!(
             after,
-            json!({"spec": {"containers": [{"name": "c"}, {"name": "b"}], "strategy": {"type": "z"}}, "metadata": {"finalizers": ["b", "c"]}})
+            json!({"spec": {"containers": [{"name": "c"}, {"name": "b"}], "strategy": {"type": "z"}}, "metadata": {"finalizers": ["c", "b"]}})
         );
+    }
+
+    #[test]
+    fn what_a_patch_names_comes_in_its_order() {
+        let list = |names: &[&str]| {
+            let items: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
+            json!({ "containers": items })
+        };
+        for (before, patch, after) in [
+            (&["a", "b"][..], &["c"][..], &["c", "a", "b"][..]),
+            (&["a", "b"], &["b", "c"], &["a", "b", "c"]),
+            (&["a", "b", "c"], &["c", "a"], &["b", "c", "a"]),
+        ] {
+            assert_eq!(patched(list(before), list(patch)), list(after), "{patch:?}");
+        }
+        // A list that ends empty is not written.
+        let gone = json!({"containers": [{"name": "a", "$patch": "delete"}]});
+        assert_eq!(patched(list(&["a"]), gone), json!({}));
     }
 
     #[test]

@@ -23,12 +23,19 @@ impl Object {
     /// Stamps the value with kind, apiVersion and resourceVersion and encodes it once.
     pub(crate) fn new(resource: &Resource, revision: u64, mut value: Value) -> Self {
         if let Value::Object(map) = &mut value {
-            map.insert("kind".to_owned(), json!(resource.kind));
-            map.insert("apiVersion".to_owned(), json!(resource.api_version()));
             let metadata = map.entry("metadata").or_insert_with(|| json!({}));
             if let Value::Object(metadata) = metadata {
                 metadata.insert("resourceVersion".to_owned(), json!(revision.to_string()));
             }
+        }
+        Self::unstored(resource, revision, value)
+    }
+
+    /// The same of an object that is only shown: its resourceVersion is what it is.
+    pub(crate) fn unstored(resource: &Resource, revision: u64, mut value: Value) -> Self {
+        if let Value::Object(map) = &mut value {
+            map.insert("kind".to_owned(), json!(resource.kind));
+            map.insert("apiVersion".to_owned(), json!(resource.api_version()));
         }
         let (json, body_at) = encode(&value);
         Self {

@@ -212,8 +212,9 @@ fn bind(call: &Call<'_>, name: &str, binding: &Value) -> Result<Answer, Status> 
     let outcome = store.update(&pods, call.namespace, name, |pod| {
         let assigned = pod.value["spec"]["nodeName"].as_str().unwrap_or_default();
         if !assigned.is_empty() {
-            return Err(Status::conflict(
-                &pods,
+            return Err(Status::conflict_about(
+                "",
+                "pods/binding",
                 name,
                 &format!("pod {name} is already assigned to node {assigned:?}"),
             ));

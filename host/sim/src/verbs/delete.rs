@@ -119,11 +119,11 @@ fn check_preconditions(
     options: &Options,
 ) -> Result<(), Status> {
     if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != current.uid()) {
-        return Err(Status::conflict(
+        return Err(Status::precondition(
             &call.resource,
             name,
             &format!(
-                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted and then recreated",
                 current.uid()
             ),
         ));
@@ -133,11 +133,11 @@ fn check_preconditions(
         .as_deref()
         .filter(|rv| rv.parse() != Ok(current.revision))
     {
-        return Err(Status::conflict(
+        return Err(Status::precondition(
             &call.resource,
             name,
             &format!(
-                "Precondition failed: ResourceVersion in precondition: {rv}, ResourceVersion in object meta: {}",
+                "the ResourceVersion in the precondition ({rv}) does not match the ResourceVersion in record ({}). The object might have been modified",
                 current.revision
             ),
         ));
@@ -172,12 +172,16 @@ fn decide(call: &Call<'_>, current: &Object, options: &Options) -> Change {
         options
             .grace_period_seconds
             .or_else(|| value["spec"]["terminationGracePeriodSeconds"].as_i64())
-            .unwrap_or(30)
-            .max(0)
+            .map_or(30, |seconds| if seconds < 0 { 1 } else { seconds })
     } else {
         0
     };
     if grace == 0 && !finalizers {
+        // Kinds that can go gracefully say so even when they go at once.
+        if resource.is("", "pods") {
+            value["metadata"]["deletionTimestamp"] = json!(now_rfc3339());
+            value["metadata"]["deletionGracePeriodSeconds"] = json!(0);
+        }
         return Change::Remove(value);
     }
     if leaving

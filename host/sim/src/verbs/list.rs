@@ -122,7 +122,13 @@ pub(super) fn invalid_options(errors: &[FieldError]) -> Result<(), Status> {
 pub(super) fn run(call: &Call<'_>) -> Result<Answer, Status> {
     check_options(call)?;
     let selection = Selection::parse(call)?;
-    let asked = check_not_older(call)?;
+    let asked = check_not_older(call).map_err(|mut status| {
+        // A list words it for the client; a watch and a get pass on what the parser said.
+        if status.code == 500 {
+            status = Status::bad_request(format!("invalid resource version: {}", status.message));
+        }
+        status
+    })?;
     let params = &call.params;
     if params.limit == 0
         && params.continue_token.is_empty()
@@ -199,7 +205,12 @@ fn page(call: &Call<'_>, selection: &Selection, asked: Option<u64>) -> Result<Pa
         after: token
             .as_ref()
             .map(|t| (t.namespace.as_str(), t.name.as_str())),
-        limit: params.limit,
+        // From the cache (revision 0) the list is whole, whatever the limit.
+        limit: if token.is_none() && asked == Some(0) {
+            0
+        } else {
+            params.limit
+        },
         matches: &|object| selection.matches(object),
     };
     call.resource

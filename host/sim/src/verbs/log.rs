@@ -71,7 +71,7 @@ pub(super) fn run(call: &Call<'_>) -> Result<Answer, Status> {
         .is_empty()
     {
         // Nothing has run yet; the real server answers empty for an unscheduled pod.
-        return Ok(Answer::text(StatusCode::OK, Bytes::new()));
+        return Ok(Answer::text(StatusCode::NO_CONTENT, Bytes::new()));
     }
     if pod.value["status"]["phase"] == "Pending" {
         return Err(Status::bad_request(format!(

@@ -5,13 +5,23 @@ use serde_json::Value;
 
 use crate::{answer::Answer, handle::Call, patch, status::Status};
 
-const TYPES: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
 const CUSTOM_TYPES: &str =
     "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
 
 pub(super) fn run(call: &Call<'_>, body: &Bytes) -> Result<Answer, Status> {
     let custom = call.resource.custom;
     let media_type = super::media_type(call);
+    if call.params.force.is_some() && media_type != "application/apply-patch+yaml" {
+        return Err(Status::invalid(
+            "meta.k8s.io",
+            "PatchOptions",
+            "",
+            &[crate::status::FieldError::forbidden(
+                "force",
+                "may not be specified for non-apply patch",
+            )],
+        ));
+    }
     let answer = match media_type.as_str() {
         "application/json-patch+json" => {
             super::update::change(call, |o| patch::json(o.value.clone(), body))
@@ -23,13 +33,8 @@ pub(super) fn run(call: &Call<'_>, body: &Bytes) -> Result<Answer, Status> {
             super::update::change(call, |o| patch::strategic::apply(o.value.clone(), body))
         }
         "application/apply-patch+yaml" => return apply(call, body),
-        _ => {
-            return Err(Status::unsupported_media_type(if custom {
-                CUSTOM_TYPES
-            } else {
-                TYPES
-            }));
-        }
+        _ if custom => return Err(Status::unsupported_media_type(CUSTOM_TYPES)),
+        _ => return Err(Status::no_such_patch()),
     }?;
     answer.ok_or_else(|| Status::not_found(&call.resource, call.name))
 }

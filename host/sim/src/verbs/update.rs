@@ -92,6 +92,13 @@ fn settle(call: &Call<'_>, current: &Object, mut next: Value) -> Result<Value, S
     let resource = &call.resource;
     let old = &current.value;
     super::validate::shape(resource, &next)?;
+    let name = next["metadata"]["name"].as_str().unwrap_or_default();
+    if !name.is_empty() && name != call.name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            call.name
+        )));
+    }
     let rv = next["metadata"]["resourceVersion"]
         .as_str()
         .unwrap_or_default();
@@ -122,6 +129,7 @@ fn settle(call: &Call<'_>, current: &Object, mut next: Value) -> Result<Value, S
             ),
         ));
     }
+    super::validate::metadata_change(resource, old, &next)?;
     if let Value::Object(map) = &mut next {
         map.insert("kind".to_owned(), json!(resource.kind));
         map.insert("apiVersion".to_owned(), json!(resource.api_version()));
@@ -211,6 +219,7 @@ fn settle(call: &Call<'_>, current: &Object, mut next: Value) -> Result<Value, S
             let generation = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
             next["metadata"]["generation"] = json!(generation);
         }
+        super::validate::selector_change(resource, old, &next)?;
         super::validate::object(resource, &next)?;
     }
     Ok(next)

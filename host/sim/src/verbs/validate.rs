@@ -98,6 +98,13 @@ pub(crate) fn object(resource: &Resource, value: &Value) -> Result<(), Status> {
             }
         }
         ("apps", "deployments" | "replicasets" | "statefulsets" | "daemonsets") => {
+            if let Some(replicas) = value["spec"]["replicas"].as_i64().filter(|n| *n < 0) {
+                errors.push(FieldError::invalid(
+                    "spec.replicas",
+                    &json!(replicas),
+                    "must be greater than or equal to 0",
+                ));
+            }
             let selector = &value["spec"]["selector"];
             if selector.is_null() {
                 errors.push(FieldError::required("spec.selector", ""));
@@ -125,16 +132,7 @@ pub(crate) fn object(resource: &Resource, value: &Value) -> Result<(), Status> {
         ("apiextensions.k8s.io", _) => definition(value, &mut errors),
         _ => {}
     }
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(Status::invalid(
-            &resource.group,
-            &resource.kind,
-            name,
-            &errors,
-        ))
-    }
+    refuse(resource, value, &errors)
 }
 
 fn containers(path: &str, spec: &Value, errors: &mut Vec<FieldError>) {
@@ -211,6 +209,76 @@ fn is_label(text: &str) -> bool {
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
 }
 
+/// Deletion is nobody's to write down, and what is being deleted takes no more finalizers.
+pub(crate) fn metadata_change(
+    resource: &Resource,
+    current: &Value,
+    next: &Value,
+) -> Result<(), Status> {
+    let (old, new) = (&current["metadata"], &next["metadata"]);
+    let mut errors = Vec::new();
+    let leaving = &new["deletionTimestamp"];
+    if !leaving.is_null() && *leaving != old["deletionTimestamp"] {
+        errors.push(FieldError::invalid(
+            "metadata.deletionTimestamp",
+            leaving,
+            "field is immutable",
+        ));
+    }
+    let finalizers = |metadata: &Value| {
+        let list = metadata["finalizers"].as_array();
+        list.cloned().unwrap_or_default()
+    };
+    let before = finalizers(old);
+    let added: Vec<String> = finalizers(new)
+        .iter()
+        .filter(|finalizer| !before.contains(finalizer))
+        .map(Value::to_string)
+        .collect();
+    if !old["deletionTimestamp"].is_null() && !added.is_empty() {
+        errors.push(FieldError::forbidden(
+            "metadata.finalizers",
+            &format!(
+                "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                added.join(", ")
+            ),
+        ));
+    }
+    refuse(resource, next, &errors)
+}
+
+/// What selects the pods of a workload stays.
+pub(crate) fn selector_change(
+    resource: &Resource,
+    current: &Value,
+    next: &Value,
+) -> Result<(), Status> {
+    let selector = &next["spec"]["selector"];
+    let errors = if resource.group == "apps" && *selector != current["spec"]["selector"] {
+        vec![FieldError::invalid(
+            "spec.selector",
+            selector,
+            "field is immutable",
+        )]
+    } else {
+        Vec::new()
+    };
+    refuse(resource, next, &errors)
+}
+
+fn refuse(resource: &Resource, value: &Value, errors: &[FieldError]) -> Result<(), Status> {
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let name = value["metadata"]["name"].as_str().unwrap_or_default();
+    Err(Status::invalid(
+        &resource.group,
+        &resource.kind,
+        name,
+        errors,
+    ))
+}
+
 /// What a pod's spec may change to: images, deadlines, tolerations.
 pub(crate) fn pod_change(resource: &Resource, current: &Value, next: &Value) -> Result<(), Status> {
     let frozen = |pod: &Value| {
@@ -281,13 +349,38 @@ mod tests {
     }
 
     #[test]
+    fn what_is_being_deleted_takes_no_finalizers() {
+        let registry = Registry::builtin();
+        let configmaps = registry.find("", "v1", "configmaps").unwrap();
+        let leaving = |finalizers: Value| json!({"metadata": {"name": "a", "deletionTimestamp": "2001-01-01T00:00:00Z", "finalizers": finalizers}});
+        let held = leaving(json!(["x/a", "x/b"]));
+        assert!(metadata_change(&configmaps, &held, &leaving(json!(["x/b"]))).is_ok());
+        assert!(metadata_change(&configmaps, &held, &leaving(json!(null))).is_ok());
+        let error = metadata_change(&configmaps, &held, &leaving(json!(["x/c"]))).unwrap_err();
+        assert_eq!(error.code, 422);
+        assert!(
+            error
+                .message
+                .ends_with("found new finalizers []string{\"x/c\"}")
+        );
+        // Nor is it deleted by writing so.
+        let alive = json!({"metadata": {"name": "a"}});
+        assert_eq!(
+            metadata_change(&configmaps, &alive, &held)
+                .unwrap_err()
+                .code,
+            422
+        );
+    }
+
+    #[test]
     fn pods_need_containers_and_keep_their_spec() {
         let registry = Registry::builtin();
         let pods = registry.find("", "v1", "pods").unwrap();
         let error = object(&pods, &json!({"metadata": {"name": "a"}, "spec": {}})).unwrap_err();
         assert_eq!(
             error.message,
-            "Pod \"a\" is invalid: spec.containers: Required value: "
+            "Pod \"a\" is invalid: spec.containers: Required value"
         );
         let pod = json!({"metadata": {"name": "a"}, "spec": {"containers": [{"name": "c", "image": "1"}]}});
         let mut image = pod.clone();

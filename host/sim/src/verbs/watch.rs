@@ -27,17 +27,7 @@ const MAX_CHUNK_BYTES: usize = 256 * 1024;
 pub(super) fn run(call: &Call<'_>) -> Result<Answer, Status> {
     check_options(call)?;
     let selection = Selection::parse(call)?;
-    let asked = revision_of(call).map_err(|mut status| {
-        // Watch reports it as Invalid, list as an error without a reason.
-        status.code = 422;
-        status.reason = "Invalid";
-        status.message = format!(
-            "{0} {0:?} is invalid: {1}",
-            call.resource.qualified(),
-            status.message
-        );
-        status
-    })?;
+    let asked = revision_of(call)?;
     let store = &call.shared.store;
     let collection = &call.resource.collection;
     let changed = collection.subscribe();
@@ -45,7 +35,12 @@ pub(super) fn run(call: &Call<'_>) -> Result<Answer, Status> {
     let wants_initial = match call.params.send_initial_events {
         Some(initial) => {
             if let Some(asked) = asked.filter(|asked| *asked > current) {
-                return Err(Status::too_large_revision(asked, current));
+                let status = Status::too_large_revision(asked, current);
+                return Ok(Answer::new(
+                    StatusCode::OK,
+                    JSON,
+                    Body::Whole(error_event(&status).into()),
+                ));
             }
             initial
         }
@@ -138,6 +133,11 @@ fn check_options(call: &Call<'_>) -> Result<(), Status> {
     invalid_options(&errors)
 }
 
+/// How a watch that has begun says no.
+fn error_event(status: &Status) -> String {
+    format!("{{\"type\":\"ERROR\",\"object\":{}}}\n", status.to_value())
+}
+
 /// The state of one watch.
 struct Watch {
     store: Arc<Store>,
@@ -211,10 +211,7 @@ impl Watch {
                         "too old resource version: {} ({oldest})",
                         self.since
                     ));
-                    out.extend_from_slice(
-                        format!("{{\"type\":\"ERROR\",\"object\":{}}}\n", status.to_value())
-                            .as_bytes(),
-                    );
+                    out.extend_from_slice(error_event(&status).as_bytes());
                 }
             }
             if !out.is_empty() {

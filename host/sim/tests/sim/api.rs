@@ -320,8 +320,11 @@ async fn what_we_cannot_do_is_refused_as_a_server_refuses_it() {
     );
     let unknown = client.get("/api/v1/nothing").await;
     assert_eq!(
-        (unknown.code.as_u16(), unknown.body.as_ref()),
-        (404, &b"404 page not found\n"[..])
+        (unknown.code.as_u16(), unknown.json()["message"].as_str()),
+        (
+            404,
+            Some("the server could not find the requested resource")
+        )
     );
     assert_eq!(
         client.get("/apis/none/v1/x").await.body.as_ref(),
