@@ -357,6 +357,9 @@ fn too_many_requests_are_counted_and_retried_when_asked_to() {
     let bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
     until(|| client.post(bindings, &binding).unwrap().success().ok());
     let reader = plane.kubeconfig_for_user("reader", &[]).unwrap();
+    // The server takes a moment to know of the binding.
+    let as_reader = Client::from_kubeconfig(&reader).unwrap();
+    until(|| (as_reader.get("/api/v1/namespaces").ok()?.status == 200).then_some(()));
     let list = [
         "quorum_list",
         "--set",

@@ -277,8 +277,17 @@ impl Reply {
             "{}\n  expected {expected}\n  got {got}\n  in {} {}",
             self.asked,
             self.status,
-            short(&self.text())
+            self.quoted()
         )
+    }
+
+    /// The body, unless it may hold secrets of somebody's own cluster.
+    fn quoted(&self) -> String {
+        if on_existing_cluster() {
+            format!("{} bytes", self.body.len())
+        } else {
+            short(&self.text())
+        }
     }
 
     pub(crate) fn text(&self) -> String {
@@ -451,4 +460,9 @@ fn short(text: &str) -> String {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
     }
+}
+
+/// Whether the environment names a cluster that was there before.
+pub(crate) fn on_existing_cluster() -> bool {
+    std::env::var_os(kperf_control_plane::KUBECONFIG_VARIABLE).is_some_and(|path| !path.is_empty())
 }

@@ -10,10 +10,14 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use kperf_control_plane::{Client, Component, ControlPlane, KUBECONFIG_VARIABLE, Options, Source};
+use kperf_control_plane::{Client, Component, ControlPlane, Options, Source};
 use kperf_sim::{Seed, Sim, SimConfig};
 
-use crate::{api::Api, case::Case, cases};
+use crate::{
+    api::{Api, on_existing_cluster},
+    case::Case,
+    cases,
+};
 
 /// Cases that run at a time.
 const THREADS: usize = 4;
@@ -115,7 +119,7 @@ fn on_simulator() -> anyhow::Result<Vec<Ran>> {
 fn on_real_server() -> anyhow::Result<Result<Vec<Ran>, String>> {
     const WHAT: &str = "conformance on the real server";
     let mut table = cases::table();
-    let options = if std::env::var_os(KUBECONFIG_VARIABLE).is_some() {
+    let options = if on_existing_cluster() {
         table.retain(|case| !case.compacts);
         Options::api_server()
     } else {

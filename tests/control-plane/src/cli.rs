@@ -115,6 +115,11 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 /// Ends as the command does.
 fn with(options: Options, command: &[String]) -> anyhow::Result<ExitCode> {
     let plane = ControlPlane::start(options)?;
+    if plane.is_external() {
+        bail!(
+            "the environment names an existing cluster; nothing was started, and nothing is run on it"
+        );
+    }
     let (program, arguments) = command.split_first().context("no command")?;
     let status = process::Command::new(program)
         .args(arguments)

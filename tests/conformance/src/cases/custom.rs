@@ -23,13 +23,11 @@ struct Definition<'a> {
 impl<'a> Definition<'a> {
     fn create(api: &'a Api, group: &str) -> anyhow::Result<Self> {
         let group = format!("{group}.conformance.example");
+        let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+        let answer = api.post(definitions, &Self::body(&group)).ok(201)?;
+        // Only now is there something of ours to delete.
         let this = Self { api, group };
-        api.post(
-            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
-            &this.body(),
-        )
-        .ok(201)?
-        .is("/kind", "CustomResourceDefinition")?;
+        answer.is("/kind", "CustomResourceDefinition")?;
         // Established, it takes another moment until every handler knows it.
         let end = Instant::now() + Duration::from_secs(60);
         while api.get(this.path("gadgets")).send()?.status != 200 {
@@ -42,12 +40,12 @@ impl<'a> Definition<'a> {
         Ok(this)
     }
 
-    fn body(&self) -> Value {
+    fn body(group: &str) -> Value {
         json!({
             "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-            "metadata": {"name": format!("gadgets.{}", self.group)},
+            "metadata": {"name": format!("gadgets.{group}")},
             "spec": {
-                "group": self.group, "scope": "Namespaced",
+                "group": group, "scope": "Namespaced",
                 "names": {"plural": "gadgets", "singular": "gadget", "kind": "Gadget", "shortNames": ["gd"]},
                 "versions": [{
                     "name": "v1", "served": true, "storage": true,
