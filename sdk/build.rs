@@ -11,11 +11,12 @@ use std::{env, fs};
 use wit_component::StringEncoding;
 use wit_parser::Resolve;
 
-const WORLDS: [&str; 4] = [
+const WORLDS: [&str; 5] = [
     "generator",
     "reactive-generator",
     "replay-generator",
     "exporter",
+    "benchmark",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -21,11 +21,16 @@ wit_bindgen::generate!({
         world everything {
             import kperf:core/logging@0.1.0;
             import kperf:report/sink@0.1.0;
+            import kperf:benchmark/cluster@0.1.0;
+            import kperf:benchmark/tracking@0.1.0;
+            import kperf:benchmark/load@0.1.0;
+            import kperf:benchmark/run@0.1.0;
             export kperf:core/identity@0.1.0;
             export kperf:workload/generator@0.1.0;
             export kperf:workload/feedback@0.1.0;
             export kperf:workload/arrivals@0.1.0;
             export kperf:report/exporter@0.1.0;
+            export kperf:benchmark/benchmark@0.1.0;
         }
     ",
     world: "kperf:sdk/everything",
@@ -43,6 +48,7 @@ pub mod sections {
     pub const REPLAY_GENERATOR: &[u8] =
         include_bytes!(concat!(env!("OUT_DIR"), "/replay-generator"));
     pub const EXPORTER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/exporter"));
+    pub const BENCHMARK: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/benchmark"));
 
     /// A section's bytes as a value that a static can hold.
     pub const fn array<const N: usize>(section: &[u8]) -> [u8; N] {

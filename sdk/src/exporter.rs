@@ -38,15 +38,17 @@ use crate::bindings::exports::kperf::report::exporter as world;
 pub use crate::bindings::exports::kperf::report::exporter::BeginContext;
 use crate::bindings::kperf::core::vocabulary::PluginInfo;
 pub use crate::bindings::kperf::report::measures::{
-    Counter, FailedExchange, Finding, Histogram, Interval, Metric, Phase, PluginUse, Quantile,
-    Samples, Series, Summary,
+    Counter, Distribution, FailedExchange, Finding, Histogram, Interval, Metric, ObjectRow,
+    ObjectTable, Phase, PluginUse, Quantile, Samples, Series, Summary, Threshold,
 };
 use crate::failure::{Failure, Label, find_label};
 use crate::identity::{Identity, describe};
 
 /// What an exporter's source usually needs in scope.
 pub mod prelude {
-    pub use super::{BeginContext, Exporter, Histogram, Interval, Phase, Series, Summary};
+    pub use super::{
+        BeginContext, Distribution, Exporter, Histogram, Interval, Phase, Series, Summary,
+    };
     pub use crate::config::NoConfig;
     pub use crate::failure::{Failure, Label};
     pub use crate::sink::{self, Delivery, Output, Receipt};
@@ -115,6 +117,13 @@ impl Histogram {
             .iter()
             .find(|quantile| (quantile.q - q).abs() < 1e-9)
             .map(|quantile| quantile.value_ns)
+    }
+}
+
+impl Distribution {
+    /// The first label with this key.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        find_label(&self.labels, key)
     }
 }
 

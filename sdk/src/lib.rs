@@ -9,6 +9,7 @@
 //! | … and is told what came back | [`ReactiveGenerator`](generator::ReactiveGenerator) | [`export_reactive_generator!`] |
 //! | … or says when, too | [`ReplayGenerator`](generator::ReplayGenerator) | [`export_replay_generator!`] |
 //! | writes results in a format | [`Exporter`](exporter::Exporter) | [`export_exporter!`] |
+//! | does something to a cluster and measures it | [`Benchmark`](benchmark::Benchmark) | [`export_benchmark!`] |
 //!
 //! A whole plugin:
 //!
@@ -53,6 +54,7 @@
 //! | --- | --- |
 //! | [`generator`] | the generator traits, templates, what came back |
 //! | [`batch`] | packing requests into the columns that cross into the host |
+//! | [`benchmark`] | the benchmark trait; cluster, trackers, load phases, results |
 //! | [`exporter`], [`sink`] | the exporter trait; files and deliveries |
 //! | [`config`] | configuration from JSON, its schema |
 //! | [`failure`], [`log`](mod@log), [`random`] | errors, diagnostics, seeded choices |
@@ -60,6 +62,7 @@
 //! | [`bindings`] | what is generated from the WIT packages |
 
 pub mod batch;
+pub mod benchmark;
 pub mod bindings;
 pub mod config;
 pub mod exporter;

@@ -31,7 +31,17 @@ impl Output {
     /// Failure codes: `no-such-sink`, `wrong-kind`, `io`.
     pub fn open(name: &str) -> Result<Self, Failure> {
         Ok(Self {
-            output: host::open(name)?,
+            output: host::open(name, "")?,
+            buffer: Vec::with_capacity(BUFFER_BYTES),
+        })
+    }
+
+    /// Opens a file in a destination that is a directory; `file` is its name there, without separators.
+    ///
+    /// Failure codes: `no-such-sink`, `wrong-kind`, `bad-name`, `io`.
+    pub fn open_in(name: &str, file: &str) -> Result<Self, Failure> {
+        Ok(Self {
+            output: host::open(name, file)?,
             buffer: Vec::with_capacity(BUFFER_BYTES),
         })
     }

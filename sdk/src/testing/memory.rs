@@ -23,7 +23,7 @@ pub fn reset() {
     MEMORY.take();
 }
 
-/// What was written to a destination and finished.
+/// What was written to a destination and finished; a file in a directory is `directory/file`.
 pub fn sink(name: &str) -> Option<Vec<u8>> {
     MEMORY.with_borrow(|memory| memory.files.get(name).cloned())
 }
@@ -68,9 +68,13 @@ pub(crate) mod host_sink {
         bytes: RefCell<Vec<u8>>,
     }
 
-    pub(crate) fn open(name: &str) -> Result<Output, Failure> {
+    pub(crate) fn open(name: &str, file: &str) -> Result<Output, Failure> {
+        let name = match file {
+            "" => name.to_owned(),
+            file => format!("{name}/{file}"),
+        };
         Ok(Output {
-            name: name.to_owned(),
+            name,
             bytes: RefCell::default(),
         })
     }
