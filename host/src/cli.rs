@@ -12,6 +12,7 @@ use crate::{
     live::Live,
 };
 
+pub mod cleanup;
 pub mod output;
 pub mod plugin;
 pub mod run;
@@ -39,7 +40,7 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Drive load with a plugin or a profile and report what was measured.
+    /// Drive load with a plugin or a profile, or run a benchmark, and report what was measured.
     Run(Box<run::RunArgs>),
     /// kperf's own commands, with kperf's flags and output.
     Runner {
@@ -47,6 +48,8 @@ pub enum Command {
         #[command(subcommand)]
         command: runner::RunnerCommand,
     },
+    /// Delete what an earlier run created and did not delete.
+    Cleanup(cleanup::CleanupArgs),
     /// Check a load profile; needs no cluster.
     Validate(validate::ValidateArgs),
     /// List, inspect and start plugins.
@@ -69,6 +72,7 @@ pub fn dispatch(cli: Cli) -> Result<Exit, Failed> {
     match cli.command {
         Command::Run(args) => run::run(*args, live),
         Command::Runner { command } => runner::run(command, live),
+        Command::Cleanup(args) => cleanup::run(&args, &live),
         Command::Validate(args) => validate::run(&args, &live),
         Command::Plugin { command } => plugin::run(&command),
         Command::Sim(args) => sim::run(&args),
@@ -203,6 +207,25 @@ pub struct LoadArgs {
     /// User-Agent of the requests.
     #[arg(long, value_name = "TEXT")]
     pub user_agent: Option<String>,
+}
+
+impl LoadArgs {
+    /// A flag of these that was given, for messages.
+    #[must_use]
+    pub fn given(&self) -> Option<&'static str> {
+        [
+            (self.rate.is_some(), "--rate"),
+            (self.total.is_some(), "--total"),
+            (self.duration.is_some(), "--duration"),
+            (self.conns.is_some(), "--conns"),
+            (self.client.is_some(), "--client"),
+            (self.content_type.is_some(), "--content-type"),
+            (self.disable_http2.is_some(), "--disable-http2"),
+            (self.max_retries.is_some(), "--max-retries"),
+        ]
+        .into_iter()
+        .find_map(|(given, flag)| given.then_some(flag))
+    }
 }
 
 /// Flags of the engine that kperf does not have.

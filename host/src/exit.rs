@@ -12,12 +12,16 @@ pub enum Exit {
     Failure = 1,
     /// Bad flags, a bad profile or a bad plugin configuration; nothing was run.
     Usage = 2,
+    /// The run is fine, but a threshold was not kept or a benchmark did not pass.
+    Missed = 3,
     /// The target could not be resolved, reached or authenticated.
     Target = 4,
     /// A plugin could not be loaded, or it failed; what was measured is in the report.
     Plugin = 5,
     /// The run is fine, but at least one output could not be delivered.
     Output = 6,
+    /// Objects of the run could not be deleted; the message names them.
+    LeftBehind = 7,
     /// Ctrl-C or SIGTERM; what was measured is in the report.
     Interrupted = 130,
 }
@@ -35,6 +39,10 @@ impl Exit {
             "bad flags, profile or plugin configuration; nothing was run",
         ),
         (
+            Exit::Missed,
+            "a threshold was not kept, or a benchmark did not pass",
+        ),
+        (
             Exit::Target,
             "the target could not be resolved, reached or authenticated",
         ),
@@ -45,6 +53,10 @@ impl Exit {
         (
             Exit::Output,
             "the run is fine, but an output could not be delivered",
+        ),
+        (
+            Exit::LeftBehind,
+            "objects of the run could not be deleted; `cleanup --run ID` tries again",
         ),
         (
             Exit::Interrupted,

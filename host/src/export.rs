@@ -116,6 +116,12 @@ impl Exports {
         }
     }
 
+    /// For others that hand intervals on.
+    #[must_use]
+    pub fn feed(&self) -> Feed {
+        Feed(self.thread.is_some().then(|| self.messages.clone()))
+    }
+
     /// Hands the report to every exporter and waits for them.
     #[must_use]
     pub fn finish(mut self, summary: doc::Summary) -> Vec<ExportFailure> {
@@ -129,6 +135,19 @@ impl Exports {
                 message: "the thread of the exporters panicked".to_owned(),
             }]
         })
+    }
+}
+
+/// Hands intervals to the exporters from wherever they come.
+#[derive(Clone)]
+pub struct Feed(Option<mpsc::UnboundedSender<Message>>);
+
+impl Feed {
+    /// Hands an interval on; returns at once.
+    pub fn interval(&self, interval: doc::Interval) {
+        if let Some(messages) = &self.0 {
+            messages.send(Message::Interval(interval)).ok();
+        }
     }
 }
 

@@ -3,14 +3,16 @@
 //! What a run does, in the order of its files:
 //! [`profile`] (what the user asked for) → [`target`] (where to) → [`plugins`] (found, loaded, configured) →
 //! `kperf_load` (paced, sent, measured) → [`report`] (one typed document) → [`summary`] on the terminal and
-//! [`export`] through exporter plugins into [`sink`]s. [`run`] assembles them; [`live`] shows progress;
-//! [`exit`] says how it ended; [`cli`] turns arguments into calls.
+//! [`export`] through exporter plugins into [`sink`]s. [`run`] assembles them for loads, [`benchmark`] for
+//! benchmarks; [`live`] shows progress; [`threshold`] and [`exit`] say how it ended; [`cli`] turns arguments into calls.
 #![deny(missing_docs)]
 
+pub mod benchmark;
 pub mod cli;
 pub mod exit;
 pub mod export;
 pub mod live;
+pub mod load;
 pub mod plugins;
 pub mod profile;
 pub mod report;
@@ -18,5 +20,7 @@ pub mod run;
 pub mod signals;
 pub mod sink;
 pub mod source;
+pub mod specs;
 pub mod summary;
 pub mod target;
+pub mod threshold;

@@ -36,6 +36,12 @@ impl Live {
         }
     }
 
+    /// Whether there are no bars.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        !self.on_terminal
+    }
+
     /// A line for the user, above the bar if there is one.
     pub fn say(&self, text: &str) {
         match &self.bar {

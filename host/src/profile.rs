@@ -50,6 +50,8 @@ impl ContentType {
 pub struct Profile {
     /// Free text, or empty.
     pub description: String,
+    /// Limits, as written: `response p99 < 1s`. Not kperf's: its profiles have none.
+    pub thresholds: Vec<String>,
     /// At least one.
     pub specs: Vec<Spec>,
     /// Where everything stands; none for a profile made from flags.
@@ -170,6 +172,7 @@ impl Profile {
         };
         Self {
             description: String::new(),
+            thresholds: Vec::new(),
             specs: vec![Spec {
                 entries: vec![entry],
                 ..Spec::default()

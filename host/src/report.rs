@@ -11,6 +11,8 @@ use kperf_load::{
 };
 use kperf_runtime::report as doc;
 
+use crate::threshold::{self, ThresholdSpec};
+
 /// The quantiles every exporter is given; the WIT names them.
 const QUANTILES: [f64; 9] = [0.0, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999, 1.0];
 
@@ -44,17 +46,36 @@ pub struct RunFacts {
     pub start: SystemTime,
 }
 
+/// What a run found beside its phases: a benchmark's results.
+#[derive(Debug, Default)]
+pub struct Results {
+    /// Numbers.
+    pub metrics: Vec<doc::Metric>,
+    /// Distributions of times.
+    pub distributions: Vec<doc::Distribution>,
+    /// Objects that were followed.
+    pub objects: Vec<doc::ObjectTable>,
+    /// What is to be read.
+    pub findings: Vec<doc::Finding>,
+    /// How long it took; none = as long as its phases together.
+    pub length: Option<Duration>,
+    /// How it ended, if that is not for its phases to say.
+    pub ended: Option<Ended>,
+}
+
 /// Builds the whole report.
 #[must_use]
 pub fn summary(
     facts: &RunFacts,
     phases: &[MeasuredPhase],
-    extra: Vec<doc::Finding>,
+    results: Results,
+    thresholds: &[ThresholdSpec],
 ) -> doc::Summary {
     let merged = merge_series(phases.iter().flat_map(|phase| &phase.result.series));
-    let whole: Duration = phases.iter().map(|phase| phase.result.length).sum();
+    let of_phases: Duration = phases.iter().map(|phase| phase.result.length).sum();
+    let whole = results.length.unwrap_or(of_phases);
     let overall = overall(&merged);
-    let mut findings = extra;
+    let mut findings = results.findings;
     findings.extend(all_refused(&overall));
     let mut level = Level::Certified;
     for phase in phases {
@@ -89,12 +110,20 @@ pub fn summary(
             });
         }
     }
-    let ended = phases
-        .iter()
-        .map(|phase| &phase.result.ended)
-        .find(|ended| **ended != Ended::Completed)
-        .unwrap_or(&Ended::Completed);
-    doc::Summary {
+    let ended = results.ended.as_ref().unwrap_or_else(|| {
+        phases
+            .iter()
+            .map(|phase| &phase.result.ended)
+            .find(|ended| **ended != Ended::Completed)
+            .unwrap_or(&Ended::Completed)
+    });
+    let mut metrics = if phases.is_empty() {
+        Vec::new()
+    } else {
+        rates(phases, of_phases)
+    };
+    metrics.extend(results.metrics);
+    let mut summary = doc::Summary {
         run_id: facts.run_id.clone(),
         host_version: env!("CARGO_PKG_VERSION").to_owned(),
         description: facts.description.clone(),
@@ -106,11 +135,50 @@ pub fn summary(
         plugins: facts.plugins.clone(),
         overall: series(&overall),
         series: merged.iter().map(series).collect(),
-        metrics: rates(phases, whole),
+        metrics,
+        distributions: results.distributions,
+        objects: results.objects,
+        thresholds: Vec::new(),
         phases: phases.iter().map(phase).collect(),
         verdict: level.as_str().to_owned(),
         findings,
         ended: ended_text(ended).to_owned(),
+    };
+    summary.thresholds = threshold::evaluate(&summary, thresholds);
+    summary
+}
+
+/// A distribution of times. Its quantiles are exact: nearest rank over all values.
+#[must_use]
+pub fn distribution(
+    name: String,
+    labels: Vec<doc::Label>,
+    mut values_ns: Vec<u64>,
+    missing: u64,
+) -> doc::Distribution {
+    values_ns.sort_unstable();
+    let mut recorded = measure::time_histogram();
+    for value in &values_ns {
+        recorded.saturating_record(*value);
+    }
+    let mut times = histogram(&recorded);
+    let rank = |q: f64| {
+        let rank = (q * values_ns.len() as f64).ceil() as usize;
+        values_ns.get(rank.saturating_sub(1)).copied()
+    };
+    for quantile in &mut times.quantiles {
+        quantile.value_ns = rank(quantile.q).unwrap_or(quantile.value_ns);
+    }
+    if let (Some(min), Some(max)) = (values_ns.first(), values_ns.last()) {
+        (times.min_ns, times.max_ns) = (*min, *max);
+        times.mean_ns = values_ns.iter().map(|value| *value as f64).sum::<f64>()
+            / values_ns.len() as f64;
+    }
+    doc::Distribution {
+        name,
+        labels,
+        times,
+        missing,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where the load goes: a cluster, or the simulator in this process.
+//! Where a run goes: a cluster, or the simulator in this process.
 
 use std::path::Path;
 
@@ -26,6 +26,8 @@ pub struct Resolved {
     pub description: String,
     /// What the user should know, though it is no error.
     pub warnings: Vec<String>,
+    /// The same target for set-up, watches and clean-up, which are never part of a measured load.
+    pub config: kube::Config,
     /// Serves as long as it lives.
     sim: Option<Sim>,
 }
@@ -123,6 +125,7 @@ pub fn resolve(choice: &TargetChoice) -> anyhow::Result<Resolved> {
                 target: resolved.target,
                 description: resolved.description,
                 warnings: resolved.warnings,
+                config: resolved.config,
                 sim: None,
             })
         }
@@ -134,6 +137,7 @@ pub fn resolve(choice: &TargetChoice) -> anyhow::Result<Resolved> {
                 target: resolved.target,
                 description: "the simulator in this process".to_owned(),
                 warnings: Vec::new(),
+                config: resolved.config,
                 sim: Some(sim),
             })
         }

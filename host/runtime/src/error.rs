@@ -27,6 +27,8 @@ pub enum Phase {
     Intervals,
     /// Handing over the summary.
     Finish,
+    /// Running a benchmark.
+    Run,
 }
 
 impl Phase {
@@ -45,6 +47,7 @@ impl Phase {
             Self::Begin => "begin",
             Self::Intervals => "intervals",
             Self::Finish => "finish",
+            Self::Run => "run",
         }
     }
 
@@ -61,6 +64,7 @@ impl Phase {
             Self::Begin => Some("kperf:report/exporter#begin"),
             Self::Intervals => Some("kperf:report/exporter#intervals"),
             Self::Finish => Some("kperf:report/exporter#finish"),
+            Self::Run => Some("kperf:benchmark/benchmark#run"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! State of one instance: its limits, its empty WASI, its log and, for exporters, its sinks.
+//! State of one instance: its limits, its empty WASI, its log, an exporter's sinks, a benchmark's powers.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use wasmtime::{
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::{
+    benchmark,
     limits::Limits,
     log::LogBudget,
     sink::{self, Sinks},
@@ -25,6 +26,7 @@ pub(crate) struct Guest {
     pub(crate) use_of: MemoryUse,
     pub(crate) sinks: Option<Arc<dyn Sinks>>,
     pub(crate) outputs_open: usize,
+    pub(crate) benchmark: Option<benchmark::Powers>,
     pub(crate) limits: Arc<Limits>,
 }
 
@@ -48,6 +50,7 @@ impl Guest {
             use_of: MemoryUse::new(limits),
             sinks,
             outputs_open: 0,
+            benchmark: None,
             limits: Arc::clone(limits),
         }
     }
@@ -57,7 +60,7 @@ impl Guest {
         let mut store = Store::new(engine, self);
         store.limiter(|guest| &mut guest.use_of);
         store.set_hostcall_fuel(call_bytes);
-        // Handles are for outputs, streams and one source; a guest that hoards them is broken.
+        // Handles are for outputs, trackers, streams and one source; a guest that hoards them is broken.
         store.set_max_component_handles(1000);
         store
     }
@@ -161,6 +164,15 @@ pub(crate) fn async_linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker
     wasi::add_to_async_linker(&mut linker)?;
     logging::add_to_linker::<Guest, wasmtime::component::HasSelf<Guest>>(&mut linker, |g| g)?;
     report::sink::add_to_linker::<Guest, wasmtime::component::HasSelf<Guest>>(&mut linker, |g| g)?;
+    Ok(linker)
+}
+
+/// For benchmarks.
+pub(crate) fn benchmark_linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
+    let mut linker = Linker::new(engine);
+    wasi::add_to_async_linker(&mut linker)?;
+    logging::add_to_linker::<Guest, wasmtime::component::HasSelf<Guest>>(&mut linker, |g| g)?;
+    benchmark::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 

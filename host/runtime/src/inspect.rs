@@ -26,6 +26,8 @@ pub enum World {
     ReplayGenerator,
     /// Writes results in a format.
     Exporter,
+    /// Does something to a cluster and measures it.
+    Benchmark,
 }
 
 impl World {
@@ -37,13 +39,14 @@ impl World {
             Self::ReactiveGenerator => "reactive-generator",
             Self::ReplayGenerator => "replay-generator",
             Self::Exporter => "exporter",
+            Self::Benchmark => "benchmark",
         }
     }
 
     /// Whether it is one of the three generator worlds.
     #[must_use]
     pub fn is_generator(self) -> bool {
-        !matches!(self, Self::Exporter)
+        !matches!(self, Self::Exporter | Self::Benchmark)
     }
 }
 
@@ -84,10 +87,11 @@ pub struct InterfaceUse {
 }
 
 /// Version of every `kperf:` package that this host offers.
-pub const OFFERED: [(&str, &str); 3] = [
+pub const OFFERED: [(&str, &str); 4] = [
     ("kperf:core", "0.1.0"),
     ("kperf:workload", "0.1.0"),
     ("kperf:report", "0.1.0"),
+    ("kperf:benchmark", "0.1.0"),
 ];
 
 /// Imports that a generator may have: its log, and interfaces that only carry types.
@@ -102,6 +106,15 @@ const EXPORTER_IMPORTS: [&str; 4] = [
     "kperf:core/logging",
     "kperf:report/measures",
     "kperf:report/sink",
+];
+
+const BENCHMARK_IMPORTS: [&str; 6] = [
+    "kperf:core/vocabulary",
+    "kperf:core/logging",
+    "kperf:benchmark/cluster",
+    "kperf:benchmark/tracking",
+    "kperf:benchmark/load",
+    "kperf:benchmark/run",
 ];
 
 /// The parts of WASI 0.2 that are linked, all of them empty: no files, addresses or environment.
@@ -295,7 +308,7 @@ fn find_world(
     let kinds = [
         ("generator", "kperf:workload/generator"),
         ("exporter", "kperf:report/exporter"),
-        ("benchmark", "kperf:workload/benchmark"),
+        ("benchmark", "kperf:benchmark/benchmark"),
         ("tool", "kperf:network/tool"),
     ]
     .into_iter()
@@ -307,6 +320,7 @@ fn find_world(
         ["generator"] if feedback => World::ReactiveGenerator,
         ["generator"] => World::Generator,
         ["exporter"] => World::Exporter,
+        ["benchmark"] => World::Benchmark,
         [kind] => {
             return Err(refused
                 .because(
@@ -330,7 +344,7 @@ fn find_world(
                     "no-world",
                     format!("it is not a kperf plugin: it exports {exports}"),
                 )
-                .with_hint("a plugin exports kperf:workload/generator or kperf:report/exporter"));
+                .with_hint("a plugin exports kperf:workload/generator, kperf:benchmark/benchmark or kperf:report/exporter"));
         }
         several => {
             return Err(refused
@@ -400,10 +414,12 @@ fn check_imports(
         let (interface, version) = split_version(import);
         let shown = one_line(import, 120);
         if interface.starts_with("kperf:") {
-            let offered: &[&str] = if world.is_generator() {
-                &GENERATOR_IMPORTS
-            } else {
-                &EXPORTER_IMPORTS
+            let offered: &[&str] = match world {
+                World::Generator | World::ReactiveGenerator | World::ReplayGenerator => {
+                    &GENERATOR_IMPORTS
+                }
+                World::Exporter => &EXPORTER_IMPORTS,
+                World::Benchmark => &BENCHMARK_IMPORTS,
             };
             if !offered.contains(&interface) {
                 return Err(forbidden(

@@ -6,10 +6,11 @@
 //! 2. [`Runtime::load`]: compiled code (from the cache if it is there beyond doubt), linked against its
 //!    world and an empty WASI, and asked for its identity and configuration schema;
 //! 3. [`Plugin::resolve_config`]: a configuration that the schema allows, or the keys it objects to;
-//! 4. [`Plugin::open_generator`] and [`Plugin::open_exporter`]: an instance under [`Limits`].
+//! 4. [`Plugin::open_generator`], [`Plugin::open_exporter`] and [`Plugin::run_benchmark`]: an instance under
+//!    [`Limits`].
 //!
 //! Invariants: a plugin can touch nothing but its own memory, the log and, as an exporter, the
-//! [`Sinks`] it was given; every call ends within its deadline; whatever a plugin does ends as a
+//! [`Sinks`] it was given, as a benchmark the [`benchmark::Powers`]; every call ends within its deadline; whatever a plugin does ends as a
 //! [`PluginError`] that names plugin, phase and limit, never as a panic; nothing a plugin returns is
 //! trusted before it is checked.
 //!
@@ -17,6 +18,7 @@
 //! exporters asynchronously.
 
 mod batch;
+pub mod benchmark;
 mod cache;
 mod call;
 mod config;

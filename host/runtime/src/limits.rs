@@ -26,6 +26,8 @@ pub struct Limits {
     pub next_trap: Duration,
     /// A call of an exporter, the time it waits for its sinks included.
     pub exporter_call: Duration,
+    /// Longest that a benchmark may compute between two calls of the host.
+    pub benchmark_compute: Duration,
     /// Requests in one batch, whatever was asked for.
     pub batch_items: u32,
     /// Bytes of a batch's arena.
@@ -34,7 +36,7 @@ pub struct Limits {
     pub templates: usize,
     /// Bytes a generator may hand over in one call, all lists and strings together.
     pub generator_call_bytes: usize,
-    /// Bytes an exporter may hand over in one call of a sink or of the log.
+    /// Bytes an exporter or a benchmark may hand over in one call of the host.
     pub exporter_call_bytes: usize,
     /// Bytes of one `write` to an output.
     pub chunk_bytes: usize,
@@ -73,6 +75,8 @@ impl Default for Limits {
             next_warn: Duration::from_millis(10),
             next_trap: Duration::from_millis(250),
             exporter_call: Duration::from_secs(30),
+            // Rendering a hundred thousand manifests in an interpreter takes seconds.
+            benchmark_compute: Duration::from_secs(30),
             batch_items: 4096,
             arena_bytes: 16 << 20,
             templates: 10_000,

@@ -19,7 +19,10 @@ use crate::{
     inspect::{Inspection, World, inspect_within},
     limits::Limits,
     text::one_line,
-    v0_1::{exports::kperf::core::identity, kperf::core::vocabulary},
+    v0_1::{
+        exports::kperf::{benchmark::benchmark, core::identity},
+        kperf::core::vocabulary,
+    },
     wasi::Nature,
 };
 
@@ -39,6 +42,7 @@ pub struct Runtime {
     cache: Option<Cache>,
     sync_linker: Linker<Guest>,
     async_linker: Linker<Guest>,
+    benchmark_linker: Linker<Guest>,
 }
 
 impl fmt::Debug for Runtime {
@@ -58,10 +62,11 @@ impl Runtime {
             Ok::<_, wasmtime::Error>((
                 guest::sync_linker(&engine)?,
                 guest::async_linker(&engine)?,
+                guest::benchmark_linker(&engine)?,
                 engine,
             ))
         };
-        let (sync_linker, async_linker, engine) = start().map_err(|error| {
+        let (sync_linker, async_linker, benchmark_linker, engine) = start().map_err(|error| {
             PluginError::new(Details {
                 plugin: "runtime".to_owned(),
                 code: "engine",
@@ -75,6 +80,7 @@ impl Runtime {
             engine,
             sync_linker,
             async_linker,
+            benchmark_linker,
         })
     }
 
@@ -91,7 +97,7 @@ impl Runtime {
             inspection: Arc::clone(&inspection),
         };
         let component = self.compile(&identity, bytes)?;
-        let link = |linker| {
+        let link = |linker: &Linker<Guest>| {
             guest::prepare(linker, &component).map_err(|error| {
                 identity
                     .engine_error(
@@ -106,9 +112,27 @@ impl Runtime {
                     .with_hint("build the plugin against the WIT of this host")
             })
         };
-        let for_sync = link(&self.sync_linker)?;
+        let for_sync = match inspection.world {
+            // To describe itself a benchmark needs none of its powers, and must not use them.
+            World::Benchmark => {
+                let mut linker = self.sync_linker.clone();
+                linker
+                    .define_unknown_imports_as_traps(&component)
+                    .map_err(|error| {
+                        identity.engine_error(
+                            Phase::Compile,
+                            "link",
+                            "its imports do not fit this host",
+                            &error,
+                        )
+                    })?;
+                link(&linker)?
+            }
+            _ => link(&self.sync_linker)?,
+        };
         let for_async = match inspection.world {
             World::Exporter => Some(link(&self.async_linker)?),
+            World::Benchmark => Some(link(&self.benchmark_linker)?),
             _ => None,
         };
         let (info, schema) = self.describe(&identity, &for_sync)?;
@@ -168,21 +192,29 @@ impl Runtime {
         let mut store = Guest::new(&identity.name, &self.limits, nature, None)
             .into_store(&self.engine, self.limits.generator_call_bytes);
         store.set_epoch_deadline(epochs(deadline));
-        let said = prepared
+        let (said, wanted_grants) = prepared
             .instantiate(&mut store)
             .and_then(|instance| {
-                identity::GuestIndices::new(prepared)?
+                let said = identity::GuestIndices::new(prepared)?
                     .load(&mut store, &instance)?
-                    .call_describe(&mut store)
+                    .call_describe(&mut store)?;
+                let wanted_grants = match identity.world {
+                    World::Benchmark => benchmark::GuestIndices::new(prepared)?
+                        .load(&mut store, &instance)?
+                        .call_wanted_grants(&mut store)?,
+                    _ => Vec::new(),
+                };
+                Ok((said, wanted_grants))
             })
             .map_err(|error| identity.trap(phase, &error, store.data(), deadline))?;
-        self.check_info(said)
+        self.check_info(said, wanted_grants)
             .map_err(|(code, message)| identity.error(phase, code, message))
     }
 
     fn check_info(
         &self,
         said: vocabulary::PluginInfo,
+        wanted_grants: Vec<String>,
     ) -> Result<(PluginInfo, Schema), (&'static str, String)> {
         if !is_plugin_name(&said.name) {
             return Err((
@@ -231,6 +263,11 @@ impl Runtime {
                 version: said.version,
                 summary: one_line(&said.summary, 300),
                 config_schema: schema.document().clone(),
+                wanted_grants: wanted_grants
+                    .iter()
+                    .take(64)
+                    .map(|grant| one_line(grant, 300))
+                    .collect(),
             },
             schema,
         ))
@@ -260,6 +297,8 @@ pub struct PluginInfo {
     pub summary: String,
     /// JSON Schema of its configuration.
     pub config_schema: Value,
+    /// Of a benchmark: the grants it asks for, as it spells them.
+    pub wanted_grants: Vec<String>,
 }
 
 /// A loaded plugin. Cheap to make instances from, on any thread.

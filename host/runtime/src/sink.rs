@@ -71,6 +71,7 @@ impl sink::Host for Guest {
     async fn open(
         &mut self,
         name: String,
+        _file: String,
     ) -> wasmtime::Result<Result<Resource<OpenOutput>, Failure>> {
         let limit = self.limits.open_outputs;
         if self.outputs_open >= limit {

@@ -15,19 +15,28 @@ wasmtime::component::bindgen!({
             include kperf:plugin/reactive-generator@0.1.0;
             include kperf:plugin/replay-generator@0.1.0;
             include kperf:plugin/exporter@0.1.0;
+            include kperf:plugin/benchmark@0.1.0;
         }
     ",
     path: "../../wit",
     world: "kperf:host-view/everything",
     imports: {
         "kperf:report/sink": async | trappable,
+        "kperf:benchmark/cluster": async | trappable,
+        "kperf:benchmark/tracking": async | trappable,
+        "kperf:benchmark/load": async | trappable,
+        "kperf:benchmark/run": async | trappable,
         default: trappable,
     },
     exports: {
         "kperf:report/exporter": async,
+        "kperf:benchmark/benchmark.run": async,
     },
     with: {
         "kperf:report/sink.output": crate::sink::OpenOutput,
+        "kperf:benchmark/cluster.bulk": crate::benchmark::OpenBulk,
+        "kperf:benchmark/tracking.tracker": crate::benchmark::OpenTracker,
+        "kperf:benchmark/load.phase": crate::benchmark::OpenLoad,
     },
     require_store_data_send: true,
 });

@@ -3,27 +3,31 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use http::HeaderValue;
 use kperf_load::plan::Protocol;
-use kperf_runtime::{Limits, OpenContext, Plugin};
+use kperf_runtime::{Limits, Plugin, World};
 use serde_json::{Map, Value};
 
 use crate::{
+    benchmark::{self, Benchmark},
     cli::{
         ContentType, EngineArgs, LoadArgs, TargetArgs,
         output::{self, OutputArgs},
     },
     exit::{Exit, Failed, OrExit as _},
     live::Live,
+    load::{LoadConfig, Spec},
     plugins::Plugins,
-    profile::{self, KeyError, Overrides, Profile, ProfileError, Resolved},
-    run::{self, Job, Spec},
-    source::Entry,
+    profile::{self, Overrides, Profile, Resolved},
+    run::{self, Job},
+    specs::specs,
     target::TargetChoice,
+    threshold::ThresholdSpec,
 };
 
 /// Arguments of `run`.
@@ -33,9 +37,11 @@ use crate::{
   kperf-host run --plugin stale_get --set name=node-1 --sim --rate 500 --duration 10s
   kperf-host run --profile nine-kinds.yaml --kubeconfig ~/.kube/config --output json=report.json
   kperf-host run --plugin ./mine.wasm --sim --output pushgateway=http://127.0.0.1:9091
+  kperf-host run --plugin kubevirt_density --config density.yaml --sim kubevirt=true
+  kperf-host run --plugin pod_startup_latency --sim --threshold 'pod_startup p99 <= 5s'
 ")]
 pub struct RunArgs {
-    /// Drive load with this plugin: a path, or the name of a bundled one (see `plugin list`).
+    /// Run this generator or benchmark: a path, or the name of a bundled one (see `plugin list`).
     #[arg(
         long,
         value_name = "PLUGIN",
@@ -52,7 +58,8 @@ pub struct RunArgs {
         conflicts_with = "profile"
     )]
     pub sets: Vec<String>,
-    /// The plugin's configuration, YAML or JSON; --set goes on top of it.
+    /// The plugin's configuration, YAML or JSON; --set goes on top of it. That of a benchmark may have
+    /// `thresholds` and `grants` at its top, which are for the host, and names files relative to itself.
     #[arg(
         long,
         value_name = "FILE",
@@ -72,6 +79,13 @@ pub struct RunArgs {
     /// Memory that one instance of a plugin may use.
     #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=4096))]
     pub plugin_memory: u64,
+    /// A limit that decides about the exit code: METRIC [QUANTILE] OP LIMIT, for example
+    /// `response p99 < 1s` or `pod_startup p99 <= 5s`. Goes on top of the profile's. Repeatable.
+    #[arg(long = "threshold", value_name = "EXPRESSION")]
+    pub thresholds: Vec<String>,
+    /// Benchmark flags.
+    #[command(flatten)]
+    pub benchmark: BenchmarkArgs,
     /// Load flags.
     #[command(flatten)]
     pub load: LoadArgs,
@@ -86,20 +100,60 @@ pub struct RunArgs {
     pub output: OutputArgs,
 }
 
+/// Flags of benchmarks.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Benchmark")]
+pub struct BenchmarkArgs {
+    /// What the benchmark may do outside the namespaces it creates: VERBS:RESOURCE[.GROUP][@NAMESPACE],
+    /// for example `list,watch:nodes`. `plugin inspect` shows what it asks for. Repeatable.
+    #[arg(long = "grant", value_name = "GRANT")]
+    pub grants: Vec<String>,
+    /// Leave what the run created; `cleanup --run ID` deletes it later.
+    #[arg(long)]
+    pub keep: bool,
+    /// Say what would be created, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Longest time the benchmark may take; what it created is deleted afterwards all the same.
+    #[arg(long, value_name = "TIME", value_parser = super::seconds_or_duration)]
+    pub timeout: Option<Duration>,
+    /// Longest time for deleting what the run created.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = super::seconds_or_duration)]
+    pub cleanup_timeout: Duration,
+}
+
+impl BenchmarkArgs {
+    /// A flag of these that was given, for messages.
+    fn given(&self) -> Option<&'static str> {
+        [
+            (!self.grants.is_empty(), "--grant"),
+            (self.keep, "--keep"),
+            (self.dry_run, "--dry-run"),
+            (self.timeout.is_some(), "--timeout"),
+        ]
+        .into_iter()
+        .find_map(|(given, flag)| given.then_some(flag))
+    }
+}
+
 /// Runs the command.
 ///
 /// # Errors
 /// Bad input, a plugin or a target that cannot be used.
 pub fn run(args: RunArgs, live: Live) -> Result<Exit, Failed> {
     let mut plugins = Plugins::new(limits(args.plugin_memory)).or_exit(Exit::Failure)?;
+    let labels = labels(&args.labels)?;
     let profile = match (&args.plugin, &args.profile) {
         (Some(name), _) => {
+            let plugin = plugins
+                .load(name)
+                .with_context(|| format!("--plugin {name}"))
+                .or_exit(Exit::Plugin)?;
             let mut config = args.config.as_deref().map(read_config).transpose()?;
+            if plugin.world() == World::Benchmark {
+                return benchmark(args, &plugin, config, labels, plugins, &live);
+            }
             if !args.sets.is_empty() {
-                let plugin = plugins
-                    .load(name)
-                    .with_context(|| format!("--plugin {name}"))
-                    .or_exit(Exit::Plugin)?;
                 let base = config.unwrap_or_else(|| plugin.default_config());
                 config = Some(set_keys(base, &args.sets)?);
             }
@@ -113,20 +167,15 @@ pub fn run(args: RunArgs, live: Live) -> Result<Exit, Failed> {
             });
         }
     };
-    let labels = args
-        .labels
-        .iter()
-        .map(|label| {
-            label
-                .split_once('=')
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .ok_or_else(|| anyhow!("--label {label}: not KEY=VALUE"))
-        })
-        .collect::<anyhow::Result<Vec<_>>>()
-        .or_exit(Exit::Usage)?;
+    if let Some(flag) = args.benchmark.given() {
+        return Err(Failed {
+            exit: Exit::Usage,
+            error: anyhow!("{flag} is for benchmarks; this is a load of requests"),
+        });
+    }
     let outputs = output::prepare(&args.output, &mut plugins)?;
     let summary_on_stderr = outputs.iter().any(|output| output.destination.is_stdout());
-    let mut job = job(
+    let (mut job, specs) = job(
         &profile,
         &args.load,
         &args.engine,
@@ -134,11 +183,136 @@ pub fn run(args: RunArgs, live: Live) -> Result<Exit, Failed> {
         &mut plugins,
         &live,
     )?;
+    job.thresholds.extend(thresholds(&args.thresholds)?);
     job.labels = labels;
     job.outputs = outputs;
-    job.raw = args.output.raw_data;
+    job.load.raw = args.output.raw_data;
     job.summary_on_stderr = summary_on_stderr;
-    run::run(job, live)
+    run::run(job, &specs, live)
+}
+
+/// The plugin is a benchmark: it says itself what is done, and flags of loads mean nothing to it.
+fn benchmark(
+    args: RunArgs,
+    plugin: &Arc<Plugin>,
+    config: Option<Value>,
+    labels: Vec<(String, String)>,
+    mut plugins: Plugins,
+    live: &Live,
+) -> Result<Exit, Failed> {
+    if let Some(flag) = args.load.given() {
+        return Err(Failed {
+            exit: Exit::Usage,
+            error: anyhow!(
+                "{flag} is for loads of requests; {} is a benchmark, which is configured with --config and --set",
+                plugin.info().name
+            ),
+        });
+    }
+    let mut config = config;
+    let in_config = config.as_mut().map(HostKeys::take).transpose()?;
+    let HostKeys { thresholds: limits, grants } = in_config.unwrap_or_default();
+    if !args.sets.is_empty() {
+        let base = config.unwrap_or_else(|| plugin.default_config());
+        config = Some(set_keys(base, &args.sets)?);
+    }
+    let config = plugin
+        .resolve_config(config)
+        .map_err(|error| match &args.config {
+            Some(path) => anyhow!("{}: {error}", path.display()),
+            None => anyhow!(error),
+        })
+        .or_exit(Exit::Usage)?;
+    let grants = grants
+        .iter()
+        .chain(&args.benchmark.grants)
+        .map(|text| text.parse().with_context(|| format!("--grant {text}")))
+        .collect::<anyhow::Result<Vec<_>>>()
+        .or_exit(Exit::Usage)?;
+    let mut load = load_config(&args.engine, args.load.user_agent.as_deref())?;
+    load.raw = args.output.raw_data;
+    let outputs = output::prepare(&args.output, &mut plugins)?;
+    let job = Job {
+        description: String::new(),
+        labels,
+        target: args.target.choice().or_exit(Exit::Usage)?,
+        seed: seed(&args.engine)?,
+        load,
+        thresholds: thresholds(&limits)?
+            .into_iter()
+            .chain(thresholds(&args.thresholds)?)
+            .collect(),
+        summary_on_stderr: outputs.iter().any(|output| output.destination.is_stdout()),
+        outputs,
+    };
+    let files = args
+        .config
+        .as_deref()
+        .and_then(Path::parent)
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    benchmark::run(
+        job,
+        Benchmark {
+            plugin: Arc::clone(plugin),
+            config,
+            files: files.to_owned(),
+            grants,
+            keep: args.benchmark.keep,
+            dry_run: args.benchmark.dry_run,
+            timeout: args.benchmark.timeout,
+            cleanup_timeout: args.benchmark.cleanup_timeout,
+            plain: live.is_plain(),
+        },
+        plugins,
+        live,
+    )
+}
+
+/// What a benchmark's configuration says to the host.
+#[derive(Default)]
+struct HostKeys {
+    thresholds: Vec<String>,
+    grants: Vec<String>,
+}
+
+impl HostKeys {
+    /// Takes the keys out of a configuration.
+    fn take(config: &mut Value) -> Result<Self, Failed> {
+        let mut texts = |key: &str| {
+            let Some(value) = config.as_object_mut().and_then(|keys| keys.remove(key)) else {
+                return Ok(Vec::new());
+            };
+            serde_json::from_value(value)
+                .with_context(|| format!("`{key}` of --config must be a list of texts"))
+                .or_exit(Exit::Usage)
+        };
+        Ok(Self {
+            thresholds: texts("thresholds")?,
+            grants: texts("grants")?,
+        })
+    }
+}
+
+fn thresholds(texts: &[String]) -> Result<Vec<ThresholdSpec>, Failed> {
+    texts
+        .iter()
+        .map(|text| ThresholdSpec::parse(text).with_context(|| format!("--threshold {text}")))
+        .collect::<anyhow::Result<_>>()
+        .or_exit(Exit::Usage)
+}
+
+fn labels(texts: &[String]) -> Result<Vec<(String, String)>, Failed> {
+    texts
+        .iter()
+        .map(|label| {
+            label
+                .split_once('=')
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .ok_or_else(|| anyhow!("--label {label}: not KEY=VALUE"))
+        })
+        .collect::<anyhow::Result<_>>()
+        .or_exit(Exit::Usage)
 }
 
 /// Limits of plugins from the flag.
@@ -173,43 +347,76 @@ pub fn job(
     target: TargetChoice,
     plugins: &mut Plugins,
     live: &Live,
-) -> Result<Job, Failed> {
+) -> Result<(Job, Vec<Spec>), Failed> {
     let resolved = profile.resolve(&overrides(load)).or_exit(Exit::Usage)?;
     for warning in &resolved.warnings {
         live.say(&format!("warning: {warning}"));
     }
     let specs = specs(profile, &resolved, plugins)?;
-    let user_agent = load.user_agent.clone().unwrap_or_else(|| {
-        format!(
-            "kperf-host/{} ({}/{})",
-            env!("CARGO_PKG_VERSION"),
-            std::env::consts::OS,
-            std::env::consts::ARCH
-        )
-    });
-    Ok(Job {
-        description: resolved.description.clone(),
-        labels: Vec::new(),
-        specs,
-        target,
-        conns: resolved.conns,
-        protobuf: resolved.content_type == profile::ContentType::Protobuf,
-        protocol: if resolved.disable_http2 {
-            Protocol::Http1
-        } else {
-            Protocol::Http2
+    let mut config = load_config(engine, load.user_agent.as_deref())?;
+    config.take(&resolved);
+    let thresholds = profile
+        .thresholds
+        .iter()
+        .map(|text| {
+            ThresholdSpec::parse(text)
+                .with_context(|| format!("{}: {text}", profile.place("thresholds")))
+        })
+        .collect::<anyhow::Result<Vec<_>>>()
+        .or_exit(Exit::Usage)?;
+    Ok((
+        Job {
+            description: resolved.description.clone(),
+            labels: Vec::new(),
+            target,
+            seed: seed(engine)?,
+            load: config,
+            thresholds,
+            outputs: Vec::new(),
+            summary_on_stderr: false,
         },
+        specs,
+    ))
+}
+
+/// The seed of the flag.
+///
+/// # Errors
+/// It is above what every plugin can hold.
+pub fn seed(engine: &EngineArgs) -> Result<Option<u64>, Failed> {
+    engine
+        .seed
+        .map(|seed| {
+            (seed < 1 << 53)
+                .then_some(seed)
+                .ok_or_else(|| anyhow!("--seed {seed}: must be below 2^53"))
+        })
+        .transpose()
+        .or_exit(Exit::Usage)
+}
+
+/// How loads use their connections, as far as flags decide; a profile says the rest.
+///
+/// # Errors
+/// A user agent that is no header.
+pub fn load_config(engine: &EngineArgs, user_agent: Option<&str>) -> Result<LoadConfig, Failed> {
+    let user_agent = user_agent.map_or_else(
+        || {
+            format!(
+                "kperf-host/{} ({}/{})",
+                env!("CARGO_PKG_VERSION"),
+                std::env::consts::OS,
+                std::env::consts::ARCH
+            )
+        },
+        str::to_owned,
+    );
+    Ok(LoadConfig {
+        conns: 1,
+        protobuf: false,
+        protocol: Protocol::Http2,
         user_agent: HeaderValue::from_str(&user_agent)
             .with_context(|| format!("--user-agent {user_agent:?}"))
-            .or_exit(Exit::Usage)?,
-        seed: engine
-            .seed
-            .map(|seed| {
-                (seed < 1 << 53)
-                    .then_some(seed)
-                    .ok_or_else(|| anyhow!("--seed {seed}: must be below 2^53"))
-            })
-            .transpose()
             .or_exit(Exit::Usage)?,
         shards: engine.shards,
         deadline: (!engine.deadline.is_zero()).then_some(engine.deadline),
@@ -219,8 +426,6 @@ pub fn job(
         max_backlog: engine.max_backlog,
         interval: engine.interval,
         raw: false,
-        outputs: Vec::new(),
-        summary_on_stderr: false,
     })
 }
 
@@ -237,137 +442,6 @@ fn overrides(load: &LoadArgs) -> Overrides {
         }),
         disable_http2: load.disable_http2,
         max_retries: load.max_retries,
-    }
-}
-
-/// Loads the plugins of every entry and checks every configuration.
-///
-/// # Errors
-/// All refused keys of the profile at once, each with its line.
-pub fn specs(
-    profile: &Profile,
-    resolved: &Resolved,
-    plugins: &mut Plugins,
-) -> Result<Vec<Spec>, Failed> {
-    let mut specs = Vec::with_capacity(resolved.specs.len());
-    for (number, spec) in resolved.specs.iter().enumerate() {
-        let mut entries = Vec::with_capacity(spec.entries.len());
-        for entry in &spec.entries {
-            let name = entry.plugin.name();
-            let place = if profile.is_from_file() {
-                profile.place(&entry.path)
-            } else {
-                format!("--plugin {name}")
-            };
-            let plugin = plugins
-                .load(&name)
-                .with_context(|| place.clone())
-                .or_exit(Exit::Plugin)?;
-            if !plugin.world().is_generator() {
-                return Err(Failed {
-                    exit: Exit::Usage,
-                    error: anyhow!(
-                        "{place}: `{name}` is an exporter; load needs a generator (exporters go to --output)"
-                    ),
-                });
-            }
-            // kperf's kinds always bring a configuration, so what kperf requires stays required; a plugin
-            // that is given none uses its default.
-            let config = plugin
-                .resolve_config(entry.config.clone())
-                .map_err(|error| {
-                    profile.key_errors(
-                        entry,
-                        error.problems.iter().map(|problem| KeyError {
-                            pointer: problem.pointer.clone(),
-                            message: problem.message.clone(),
-                        }),
-                    )
-                })
-                .map_err(|error| of_flags(profile, &name, error))
-                .or_exit(Exit::Usage)?;
-            open_once(profile, entry, &plugin, &config)?;
-            entries.push(Entry {
-                shares: entry.shares,
-                plugin,
-                config,
-                place,
-            });
-        }
-        entries.retain(|entry| entry.shares > 0);
-        specs.push(Spec {
-            name: if resolved.specs.len() == 1 {
-                "load".to_owned()
-            } else {
-                format!("load-{}", number + 1)
-            },
-            rate_per_sec: spec.rate,
-            total: spec.total,
-            duration: spec.duration,
-            clients: spec.client,
-            max_retries: spec.max_retries,
-            entries,
-        });
-    }
-    Ok(specs)
-}
-
-/// Opens a generator once, so that a configuration it refuses is known before anything is dialled, with
-/// the line where it was written.
-fn open_once(
-    profile: &Profile,
-    entry: &profile::Entry,
-    plugin: &Arc<Plugin>,
-    config: &Value,
-) -> Result<(), Failed> {
-    let context = OpenContext {
-        shards: 1,
-        ..OpenContext::default()
-    };
-    let Err(error) = plugin.open_generator(context, config) else {
-        return Ok(());
-    };
-    let details = error.details();
-    let refused = details
-        .plugin_message
-        .clone()
-        .filter(|_| details.plugin_code.as_deref() == Some("invalid-config"));
-    if let Some(message) = refused {
-        let problem = KeyError {
-            pointer: details
-                .config_key
-                .as_ref()
-                .map(|key| format!("/{}", key.replace('~', "~0").replace('/', "~1")))
-                .unwrap_or_default(),
-            message,
-        };
-        let error = of_flags(
-            profile,
-            &entry.plugin.name(),
-            profile.key_errors(entry, [problem]),
-        );
-        return Err(Failed {
-            exit: Exit::Usage,
-            error,
-        });
-    }
-    let place = if profile.is_from_file() {
-        format!("{}: ", profile.place(&entry.path))
-    } else {
-        String::new()
-    };
-    Err(Failed {
-        exit: Exit::Plugin,
-        error: anyhow!("{place}{error}"),
-    })
-}
-
-/// A file says by itself where a key stands; flags do not.
-fn of_flags(profile: &Profile, plugin: &str, error: ProfileError) -> anyhow::Error {
-    if profile.is_from_file() {
-        error.into()
-    } else {
-        anyhow!("configuration of plugin `{plugin}` (--set, --config): {error}")
     }
 }
 

@@ -72,7 +72,7 @@ pub fn run(command: RunnerCommand, live: Live) -> Result<Exit, Failed> {
             "errorStats": if args.classic_error_stats { "classic" } else { "map" },
         })))
         .or_exit(Exit::Failure)?;
-    let mut job = run::job(
+    let (mut job, specs) = run::job(
         &profile,
         &args.load,
         &args.engine,
@@ -80,7 +80,7 @@ pub fn run(command: RunnerCommand, live: Live) -> Result<Exit, Failed> {
         &mut plugins,
         &live,
     )?;
-    job.raw = args.raw_data;
+    job.load.raw = args.raw_data;
     job.summary_on_stderr = true;
     job.outputs = vec![Output {
         name: "kperf-json".to_owned(),
@@ -91,5 +91,5 @@ pub fn run(command: RunnerCommand, live: Live) -> Result<Exit, Failed> {
             .clone()
             .map_or(Destination::Stdout, Destination::File),
     }];
-    crate::run::run(job, live)
+    crate::run::run(job, &specs, live)
 }

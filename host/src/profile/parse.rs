@@ -14,7 +14,7 @@ use super::{
     problem::ProfileError,
 };
 
-const TOP: &[&str] = &["version", "description", "specs", "spec"];
+const TOP: &[&str] = &["version", "description", "thresholds", "specs", "spec"];
 const SPEC: &[&str] = &[
     "rate",
     "total",
@@ -35,6 +35,7 @@ pub(super) fn profile(document: Document, lenient: bool) -> Result<Read, Profile
         warnings: Vec::new(),
     };
     let (description, specs) = reader.top(&document.value);
+    let thresholds = reader.thresholds(&document.value);
     let Reader {
         problems, warnings, ..
     } = reader;
@@ -44,6 +45,7 @@ pub(super) fn profile(document: Document, lenient: bool) -> Result<Read, Profile
     Ok(Read {
         profile: Profile {
             description,
+            thresholds,
             specs,
             document: Some(document),
         },
@@ -98,6 +100,27 @@ impl Reader<'_> {
             self.problem("specs", "specs must be provided");
         }
         (description, specs)
+    }
+
+    fn thresholds(&mut self, value: &Yaml) -> Vec<String> {
+        let Yaml::Mapping(top) = value else {
+            return Vec::new();
+        };
+        let Some(list) = given(top, "thresholds") else {
+            return Vec::new();
+        };
+        let texts = list.as_sequence().map(|items| {
+            let texts = items.iter().map(|item| item.as_str().map(str::to_owned));
+            texts.collect::<Option<Vec<_>>>()
+        });
+        if let Some(Some(texts)) = texts {
+            return texts;
+        }
+        self.problem(
+            "thresholds",
+            "must be a list of texts such as `response p99 < 1s`",
+        );
+        Vec::new()
     }
 
     fn spec(&mut self, path: &str, value: &Yaml) -> Option<Spec> {

@@ -16,6 +16,10 @@ impl Profile {
         if !resolved.description.is_empty() {
             top.insert("description".into(), resolved.description.clone().into());
         }
+        if !self.thresholds.is_empty() {
+            let texts = self.thresholds.iter().cloned().map(Yaml::from);
+            top.insert("thresholds".into(), Yaml::Sequence(texts.collect()));
+        }
         let specs = resolved
             .specs
             .iter()

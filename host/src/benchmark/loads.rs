@@ -1,0 +1,288 @@
+//! Loads that a benchmark starts: the same engine as everywhere, each on a thread of its own, while the benchmark
+//! goes on.
+
+use std::{
+    path::Path,
+    sync::{Arc, atomic::AtomicU32},
+    thread::JoinHandle,
+};
+
+use kperf_load::{
+    Stop, measure,
+    plan::{PhasePlan, Target},
+    result::{Ended, Interval},
+};
+use kperf_runtime::{
+    BoxFuture, Failure,
+    benchmark::{LoadHandle, LoadOutcome},
+    failure,
+};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::reported::Reported;
+use crate::{
+    export::Feed,
+    load::{Load, LoadConfig, Spec, Watcher},
+    plugins::Plugins,
+    profile::{self, Overrides},
+    report::{self, MeasuredPhase},
+    specs::specs,
+};
+
+/// Starts loads and waits for them at the end of the run.
+pub(crate) struct Loads {
+    pub(crate) target: Target,
+    pub(crate) description: String,
+    pub(crate) in_process_server: bool,
+    pub(crate) config: LoadConfig,
+    pub(crate) run_id: String,
+    pub(crate) seed: u64,
+    pub(crate) plugins: Mutex<Plugins>,
+    pub(crate) reported: Arc<Reported>,
+    pub(crate) feed: Feed,
+    /// Intervals handed to the exporters, over all loads.
+    pub(crate) intervals: Arc<AtomicU32>,
+    running: Mutex<Vec<(Stop, JoinHandle<()>)>>,
+}
+
+impl Loads {
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "each is a different thing, and there is one caller"
+    )]
+    pub(crate) fn new(
+        target: Target,
+        description: String,
+        in_process_server: bool,
+        config: LoadConfig,
+        run_id: String,
+        seed: u64,
+        plugins: Plugins,
+        reported: Arc<Reported>,
+        feed: Feed,
+    ) -> Self {
+        Self {
+            target,
+            description,
+            in_process_server,
+            config,
+            run_id,
+            seed,
+            plugins: Mutex::new(plugins),
+            reported,
+            feed,
+            intervals: Arc::default(),
+            running: Mutex::default(),
+        }
+    }
+
+    /// Checks the profile, connects, and returns once the phase has begun.
+    pub(crate) async fn start(
+        &self,
+        name: String,
+        profile: &str,
+    ) -> Result<Box<dyn LoadHandle>, Failure> {
+        let (specs, config) = self.prepare(&name, profile)?;
+        let stop = Stop::new();
+        let (begun, has_begun) = oneshot::channel();
+        let (done, outcome) = oneshot::channel();
+        let run = Run {
+            target: self.target.clone(),
+            description: self.description.clone(),
+            in_process_server: self.in_process_server,
+            specs,
+            config,
+            run_id: self.run_id.clone(),
+            seed: self.seed,
+            stop: stop.clone(),
+            reported: Arc::clone(&self.reported),
+            watcher: Intervals {
+                feed: self.feed.clone(),
+                intervals: Arc::clone(&self.intervals),
+                begun: Some(begun),
+            },
+        };
+        let thread = std::thread::Builder::new()
+            .name("load".to_owned())
+            .spawn(move || run.run(done))
+            .map_err(|error| failure("failed", format!("no thread for the load: {error}")))?;
+        self.running.lock().push((stop.clone(), thread));
+        let handle = Running { stop, outcome };
+        match has_begun.await {
+            Ok(()) => Ok(Box::new(handle)),
+            // It ended before it began, and says why.
+            Err(_) => match handle.end().await {
+                Ok(_) => Err(failure("failed", "the load ended before it began")),
+                Err(failure) => Err(failure),
+            },
+        }
+    }
+
+    fn prepare(&self, name: &str, text: &str) -> Result<(Vec<Spec>, LoadConfig), Failure> {
+        let wrong = |message: String| {
+            failure(
+                "invalid",
+                format!("load `{name}`: {}", message.trim_end()),
+            )
+        };
+        let read = profile::parse(text, Path::new("profile"), false)
+            .map_err(|error| wrong(error.to_string()))?;
+        let resolved = read
+            .profile
+            .resolve(&Overrides::default())
+            .map_err(|error| wrong(error.to_string()))?;
+        if resolved.specs.len() != 1 {
+            return Err(wrong("it needs exactly one spec".to_owned()));
+        }
+        let mut specs = specs(&read.profile, &resolved, &mut self.plugins.lock())
+            .map_err(|failed| wrong(failed.to_string()))?;
+        for spec in &mut specs {
+            spec.name = name.to_owned();
+        }
+        let mut config = self.config.clone();
+        config.take(&resolved);
+        Ok((specs, config))
+    }
+
+    /// Stops what still runs, and waits for it.
+    pub(crate) fn finish(&self) {
+        let running = std::mem::take(&mut *self.running.lock());
+        for (stop, _) in &running {
+            stop.abort();
+        }
+        for (_, thread) in running {
+            // A panic of the thread has been printed; the phase is lost.
+            thread.join().ok();
+        }
+    }
+}
+
+struct Run {
+    target: Target,
+    description: String,
+    in_process_server: bool,
+    specs: Vec<Spec>,
+    config: LoadConfig,
+    run_id: String,
+    seed: u64,
+    stop: Stop,
+    reported: Arc<Reported>,
+    watcher: Intervals,
+}
+
+impl Run {
+    fn run(mut self, done: oneshot::Sender<Result<LoadOutcome, Failure>>) {
+        let connected = Load::connect(
+            &self.target,
+            &self.description,
+            self.in_process_server,
+            &self.specs,
+            self.config,
+            &self.run_id,
+            self.seed,
+        );
+        let result = match connected {
+            Ok(mut load) => {
+                let phases = load.run(&self.specs, &self.stop, &mut self.watcher);
+                let outcome = phases.first().map(outcome);
+                for phase in phases {
+                    self.reported.phase(phase);
+                }
+                outcome.ok_or_else(|| failure("failed", "the load has no phase"))
+            }
+            Err(failed) => Err(failure("unreachable", failed.to_string())),
+        };
+        // Whoever started it may be gone.
+        done.send(result).ok();
+    }
+}
+
+struct Intervals {
+    feed: Feed,
+    intervals: Arc<AtomicU32>,
+    begun: Option<oneshot::Sender<()>>,
+}
+
+impl Watcher for Intervals {
+    fn begin(&mut self, _: &PhasePlan) {
+        if let Some(begun) = self.begun.take() {
+            begun.send(()).ok();
+        }
+    }
+
+    fn interval(&mut self, _: &PhasePlan, interval: Interval) {
+        let index = self
+            .intervals
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.feed.interval(report::interval(&interval, index));
+    }
+
+    fn end(&mut self) {}
+}
+
+fn outcome(phase: &MeasuredPhase) -> LoadOutcome {
+    let result = &phase.result;
+    let mut response = measure::time_histogram();
+    let (mut sent, mut succeeded, mut failed) = (0, 0, 0);
+    for series in &result.series {
+        // Same bounds by construction.
+        response.add(&series.response_time).ok();
+        sent += series.sent;
+        succeeded += series.succeeded;
+        failed += series.failed;
+    }
+    let seconds = result.length.as_secs_f64();
+    LoadOutcome {
+        sent,
+        succeeded,
+        failed,
+        length_ns: u64::try_from(result.length.as_nanos()).unwrap_or(u64::MAX),
+        achieved_rate: if seconds > 0.0 {
+            sent as f64 / seconds
+        } else {
+            0.0
+        },
+        response_p50_ns: measure::quantile(&response, 0.5).unwrap_or(0),
+        response_p99_ns: measure::quantile(&response, 0.99).unwrap_or(0),
+        ended: match result.ended {
+            Ended::Completed => "completed",
+            Ended::Interrupted => "interrupted",
+            Ended::Failed(_) => "failed",
+        }
+        .to_owned(),
+    }
+}
+
+/// A load that was started.
+struct Running {
+    stop: Stop,
+    outcome: oneshot::Receiver<Result<LoadOutcome, Failure>>,
+}
+
+impl Running {
+    async fn end(mut self) -> Result<LoadOutcome, Failure> {
+        match (&mut self.outcome).await {
+            Ok(result) => result,
+            Err(_) => Err(failure("failed", "the load's thread panicked")),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Of a load that has ended this means nothing.
+        self.stop.abort();
+    }
+}
+
+impl LoadHandle for Running {
+    fn wait(self: Box<Self>) -> BoxFuture<'static, Result<LoadOutcome, Failure>> {
+        Box::pin(self.end())
+    }
+
+    fn stop(self: Box<Self>) -> BoxFuture<'static, Result<LoadOutcome, Failure>> {
+        self.stop.stop();
+        Box::pin(self.end())
+    }
+}

@@ -1,0 +1,155 @@
+//! What a benchmark reports as it goes: kept here, so that a benchmark that fails later loses nothing.
+
+use std::time::Duration;
+
+use kperf_load::result::Ended;
+use kperf_runtime::report as doc;
+use parking_lot::Mutex;
+
+use crate::report::{self, MeasuredPhase, Results};
+
+/// Most entries of each sort; a benchmark that reports more is wrong about what a report is.
+const MOST: usize = 10_000;
+/// Most values in all distributions together.
+const MOST_VALUES: usize = 20_000_000;
+/// Most rows in all object tables together.
+const MOST_ROWS: usize = 1_000_000;
+
+/// What was reported so far.
+#[derive(Default)]
+pub(crate) struct Reported(Mutex<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    results: Results,
+    phases: Vec<MeasuredPhase>,
+    values: usize,
+    rows: usize,
+    left_out: u64,
+}
+
+impl Kept {
+    fn take_if(&mut self, fits: bool) -> bool {
+        if !fits {
+            self.left_out += 1;
+        }
+        fits
+    }
+
+    fn take_if_room(&mut self, length: impl Fn(&Results) -> usize) -> bool {
+        let fits = length(&self.results) < MOST;
+        self.take_if(fits)
+    }
+}
+
+impl Reported {
+    pub(crate) fn metric(&self, name: String, value: f64, unit: String, labels: Vec<doc::Label>) {
+        let mut kept = self.0.lock();
+        if kept.take_if_room(|results| results.metrics.len()) {
+            kept.results.metrics.push(doc::Metric {
+                name,
+                // JSON has no others, and neither has a judgement.
+                value: if value.is_finite() { value } else { 0.0 },
+                unit,
+                labels,
+            });
+        }
+    }
+
+    /// Adds a distribution, and gives it back.
+    pub(crate) fn distribution(
+        &self,
+        name: String,
+        labels: Vec<doc::Label>,
+        values_ns: Vec<u64>,
+        missing: u64,
+    ) -> doc::Distribution {
+        let count = values_ns.len();
+        let distribution = report::distribution(name, labels, values_ns, missing);
+        let mut kept = self.0.lock();
+        let fits = kept.values + count <= MOST_VALUES && kept.results.distributions.len() < MOST;
+        if kept.take_if(fits) {
+            kept.values += count;
+            kept.results.distributions.push(distribution.clone());
+        }
+        distribution
+    }
+
+    pub(crate) fn objects(&self, table: doc::ObjectTable) {
+        let mut kept = self.0.lock();
+        let rows = kept.rows + table.objects.len();
+        if kept.take_if(rows <= MOST_ROWS) {
+            kept.rows = rows;
+            kept.results.objects.push(table);
+        }
+    }
+
+    pub(crate) fn finding(&self, severity: &str, code: String, message: String) {
+        let mut kept = self.0.lock();
+        if kept.take_if_room(|results| results.findings.len()) {
+            let severity = match severity {
+                "warning" | "error" => severity,
+                _ => "info",
+            };
+            kept.results.findings.push(doc::Finding {
+                severity: severity.to_owned(),
+                code,
+                message,
+            });
+        }
+    }
+
+    pub(crate) fn phase(&self, phase: MeasuredPhase) {
+        self.0.lock().phases.push(phase);
+    }
+
+    /// Everything, at the end of the run.
+    pub(crate) fn take(&self, length: Duration, ended: Ended) -> (Vec<MeasuredPhase>, Results) {
+        let mut kept = std::mem::take(&mut *self.0.lock());
+        if kept.left_out > 0 {
+            kept.results.findings.push(doc::Finding {
+                severity: "warning".to_owned(),
+                code: "report/left-out".to_owned(),
+                message: format!(
+                    "the benchmark reported more than a report holds; {} entries were left out",
+                    kept.left_out
+                ),
+            });
+        }
+        kept.results.length = Some(length);
+        kept.results.ended = Some(ended);
+        kept.phases.sort_by_key(|phase| phase.result.start);
+        (kept.phases, kept.results)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_nearest_rank_and_exact() {
+        let reported = Reported::default();
+        let values = (1..=10).rev().map(|n| n * 1_000_000_007).collect();
+        let given = reported.distribution("d".to_owned(), Vec::new(), values, 2);
+        let at = |q: f64| {
+            let quantile = given.times.quantiles.iter().find(|known| known.q == q);
+            quantile.unwrap().value_ns / 1_000_000_007
+        };
+        assert_eq!((at(0.0), at(0.5), at(0.9), at(0.99), at(1.0)), (1, 5, 9, 10, 10));
+        assert_eq!(given.times.max_ns, 10_000_000_070);
+        assert_eq!((given.times.count, given.missing), (10, 2));
+    }
+
+    #[test]
+    fn what_is_too_much_is_counted() {
+        let reported = Reported::default();
+        for _ in 0..=MOST {
+            reported.finding("odd", "c".to_owned(), "m".to_owned());
+        }
+        let (_, results) = reported.take(Duration::ZERO, Ended::Completed);
+        assert_eq!(results.findings.len(), MOST + 1);
+        assert_eq!(results.findings[0].severity, "info");
+        assert_eq!(results.findings[MOST].code, "report/left-out");
+    }
+}
