@@ -17,7 +17,21 @@ fn write(report: &doc::Summary, out: &mut String) -> std::fmt::Result {
     for phase in &report.phases {
         write_phase(report, phase, out)?;
     }
-    if report.phases.len() > 1 {
+    write_distributions(report, out)?;
+    for metric in &report.metrics {
+        // Those of loads stand with their phases.
+        if !matches!(metric.name.as_str(), "achieved-rate" | "received-rate") {
+            writeln!(
+                out,
+                "{:<14} {} {}{}",
+                metric.name,
+                number(metric.value),
+                metric.unit,
+                in_brackets(&metric.labels)
+            )?;
+        }
+    }
+    if report.phases.len() > 1 && report.phases.iter().all(|phase| !is_bulk(phase)) {
         writeln!(out, "all phases")?;
         writeln!(
             out,
@@ -29,6 +43,18 @@ fn write(report: &doc::Summary, out: &mut String) -> std::fmt::Result {
         )?;
         write_latency(&report.overall, out)?;
         writeln!(out)?;
+    }
+    for threshold in &report.thresholds {
+        let measured = threshold
+            .measured
+            .map_or_else(|| "nothing was measured".to_owned(), |measured| in_unit(measured, &threshold.unit));
+        writeln!(
+            out,
+            "threshold      {}  {}: {measured} (limit {})",
+            if threshold.passed { "kept  " } else { "MISSED" },
+            threshold.expression,
+            in_unit(threshold.limit, &threshold.unit)
+        )?;
     }
     let sign = match report.verdict.as_str() {
         "certified" => "the load generator was not the limit",
@@ -72,20 +98,20 @@ fn write_phase(report: &doc::Summary, phase: &doc::Phase, out: &mut String) -> s
             .map_or(0, |counter| counter.value)
     };
     writeln!(out, "{} against {}", phase.name, report.server)?;
-    writeln!(
-        out,
-        "  load         {}, {} connections, {} clients, {}, {} shard(s) ({}), seed {}",
-        match setting("rate") {
-            "0" => "closed loop".to_owned(),
-            rate => format!("{rate}/s open loop"),
-        },
-        setting("conns"),
-        setting("clients"),
-        setting("http"),
-        setting("shards"),
-        setting("shards-reason"),
-        setting("seed"),
-    )?;
+    if is_bulk(phase) {
+        writeln!(
+            out,
+            "  pace         {}, {} actions",
+            match setting("rate") {
+                "0" => "as fast as they go".to_owned(),
+                "scheduled" => "by their schedule".to_owned(),
+                rate => format!("{rate}/s open loop, burst {}", setting("burst")),
+            },
+            setting("actions"),
+        )?;
+    } else {
+        write_load(&setting, out)?;
+    }
     writeln!(
         out,
         "  requests     {} sent, {} succeeded, {} failed in {}",
@@ -116,7 +142,7 @@ fn write_phase(report: &doc::Summary, phase: &doc::Phase, out: &mut String) -> s
     if !odd.is_empty() {
         writeln!(out, "  counted      {}", odd.join(", "))?;
     }
-    if let Some(cpu) = metric("cpu-per-request") {
+    if let Some(cpu) = metric("cpu-per-request").filter(|_| !is_bulk(phase)) {
         write!(
             out,
             "  client       {} CPU a request",
@@ -167,6 +193,91 @@ fn write_phase(report: &doc::Summary, phase: &doc::Phase, out: &mut String) -> s
         writeln!(out, "  request      {}", series.name)?;
     }
     writeln!(out)
+}
+
+/// Whether a phase is a benchmark's bulk of changes, which has no shards of its own.
+fn is_bulk(phase: &doc::Phase) -> bool {
+    phase
+        .settings
+        .iter()
+        .any(|label| label.key == "kind" && label.value == "bulk")
+}
+
+fn write_load<'a>(setting: &impl Fn(&str) -> &'a str, out: &mut String) -> std::fmt::Result {
+    writeln!(
+        out,
+        "  load         {}, {} connections, {} clients, {}, {} shard(s) ({}), seed {}",
+        match setting("rate") {
+            "0" => "closed loop".to_owned(),
+            rate => format!("{rate}/s open loop"),
+        },
+        setting("conns"),
+        setting("clients"),
+        setting("http"),
+        setting("shards"),
+        setting("shards-reason"),
+        setting("seed"),
+    )
+}
+
+fn write_distributions(report: &doc::Summary, out: &mut String) -> std::fmt::Result {
+    let all = &report.distributions;
+    if all.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = all
+        .iter()
+        .map(|distribution| format!("{}{}", distribution.name, in_brackets(&distribution.labels)))
+        .collect();
+    let width = names.iter().map(String::len).max().unwrap_or(0).clamp(10, 60);
+    writeln!(
+        out,
+        "{:<width$} {:>7} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9}",
+        "times", "count", "missing", "min", "p50", "p90", "p99", "max"
+    )?;
+    for (name, distribution) in names.iter().zip(all) {
+        write!(
+            out,
+            "{name:<width$} {:>7} {:>8}",
+            distribution.times.count, distribution.missing
+        )?;
+        for q in [0.0, 0.5, 0.9, 0.99, 1.0] {
+            write!(out, " {:>9}", quantile(&distribution.times, q))?;
+        }
+        writeln!(out)?;
+    }
+    writeln!(out)
+}
+
+/// ` {a=b, c=d}`, or nothing.
+fn in_brackets(labels: &[doc::Label]) -> String {
+    let labels: Vec<String> = labels
+        .iter()
+        .filter(|label| !label.value.is_empty())
+        .map(|label| format!("{}={}", label.key, label.value))
+        .collect();
+    if labels.is_empty() {
+        String::new()
+    } else {
+        format!(" {{{}}}", labels.join(", "))
+    }
+}
+
+fn in_unit(value: f64, unit: &str) -> String {
+    match unit {
+        "seconds" if value >= 0.0 => time((value * 1e9) as u64),
+        "ratio" => format!("{}%", number(value * 100.0)),
+        _ => number(value),
+    }
+}
+
+/// At most three digits behind the point, none for whole numbers.
+fn number(value: f64) -> String {
+    if value.fract() == 0.0 && value.abs() < 1e15 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.3}")
+    }
 }
 
 fn write_latency(series: &doc::Series, out: &mut String) -> std::fmt::Result {

@@ -79,7 +79,7 @@ fn bundle() -> Result<()> {
         ],
     )?;
     write_if_changed(&out.join("sdk_files.rs"), files.as_bytes())?;
-    for world in ["generator", "exporter"] {
+    for world in ["generator", "exporter", "benchmark"] {
         let files = embed(&sdk.join("template").join(world), &["."])?;
         write_if_changed(&out.join(format!("template_{world}.rs")), files.as_bytes())?;
     }

@@ -72,6 +72,8 @@ pub enum NewWorld {
     Generator,
     /// Writes results in a format.
     Exporter,
+    /// Does something to a cluster and measures it.
+    Benchmark,
 }
 
 /// Runs the command.
@@ -151,6 +153,7 @@ fn describe(plugin: &Plugin, bundled: bool, size_bytes: usize) -> Value {
         "exports": interfaces(inspection, true),
         "imports": interfaces(inspection, false),
         "wasi_imports": inspection.wasi_imports,
+        "wanted_grants": info.wanted_grants,
         "config_schema": info.config_schema,
     })
 }
@@ -170,6 +173,9 @@ fn describe_text(plugin: &Plugin, bundled: bool, size_bytes: usize) -> String {
         join(&interfaces(inspection, true)),
         join(&interfaces(inspection, false)),
     );
+    if plugin.world() == kperf_runtime::World::Benchmark {
+        text.push_str(&format!("asks for   {}\n", join(&info.wanted_grants)));
+    }
     let properties = info
         .config_schema
         .get("properties")
@@ -261,6 +267,7 @@ fn new(args: &NewArgs) -> Result<Exit, Failed> {
     let world = match args.world {
         NewWorld::Generator => World::Generator,
         NewWorld::Exporter => World::Exporter,
+        NewWorld::Benchmark => World::Benchmark,
     };
     let dir = args
         .path
@@ -276,6 +283,7 @@ fn new(args: &NewArgs) -> Result<Exit, Failed> {
         dir = dir.display(),
         use_it = match args.world {
             NewWorld::Generator => "run --sim --total 100 --plugin",
+            NewWorld::Benchmark => "run --sim --plugin",
             NewWorld::Exporter => "run --sim --total 100 --plugin quorum_list --output",
         },
     );

@@ -9,6 +9,8 @@ static SDK: &[File] = include!(concat!(env!("OUT_DIR"), "/sdk_files.rs"));
 static GENERATOR: &[File] = include!(concat!(env!("OUT_DIR"), "/template_generator.rs"));
 static EXPORTER: &[File] = include!(concat!(env!("OUT_DIR"), "/template_exporter.rs"));
 
+static BENCHMARK: &[File] = include!(concat!(env!("OUT_DIR"), "/template_benchmark.rs"));
+
 /// Where the name of the project goes in the files of a template.
 const NAME: &str = "{{name}}";
 /// Ends the name of a template's manifest, which would otherwise be taken for a package of this repository.
@@ -21,6 +23,8 @@ pub enum World {
     Generator,
     /// Writes results in a format.
     Exporter,
+    /// Does something to a cluster and measures it.
+    Benchmark,
 }
 
 /// The SDK's sources and the WIT packages, paths relative to its folder, with `/`.
@@ -33,6 +37,7 @@ pub fn template_files(world: World) -> impl Iterator<Item = File> {
     let files = match world {
         World::Generator => GENERATOR,
         World::Exporter => EXPORTER,
+        World::Benchmark => BENCHMARK,
     };
     files.iter().map(|&(path, bytes)| {
         let path = path.strip_suffix(MANIFEST_SUFFIX).unwrap_or(path);
@@ -99,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_project_is_whole_and_stands_alone() {
-        for world in [World::Generator, World::Exporter] {
+        for world in [World::Generator, World::Exporter, World::Benchmark] {
             let folder = tempfile::tempdir().unwrap();
             let dir = folder.path().join("hot-pods");
             let written = new_project(&dir, "hot-pods", world).unwrap();
