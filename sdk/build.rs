@@ -11,12 +11,13 @@ use std::{env, fs};
 use wit_component::StringEncoding;
 use wit_parser::Resolve;
 
-const WORLDS: [&str; 5] = [
+const WORLDS: [&str; 6] = [
     "generator",
     "reactive-generator",
     "replay-generator",
     "exporter",
     "benchmark",
+    "tool",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

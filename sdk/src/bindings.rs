@@ -31,6 +31,7 @@ wit_bindgen::generate!({
             export kperf:workload/arrivals@0.1.0;
             export kperf:report/exporter@0.1.0;
             export kperf:benchmark/benchmark@0.1.0;
+            export kperf:tool/tool@0.1.0;
         }
     ",
     world: "kperf:sdk/everything",
@@ -48,6 +49,7 @@ pub mod sections {
     pub const REPLAY_GENERATOR: &[u8] =
         include_bytes!(concat!(env!("OUT_DIR"), "/replay-generator"));
     pub const EXPORTER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/exporter"));
+    pub const TOOL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tool"));
     pub const BENCHMARK: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/benchmark"));
 
     /// A section's bytes as a value that a static can hold.

@@ -10,6 +10,7 @@
 //! | … or says when, too | [`ReplayGenerator`](generator::ReplayGenerator) | [`export_replay_generator!`] |
 //! | writes results in a format | [`Exporter`](exporter::Exporter) | [`export_exporter!`] |
 //! | does something to a cluster and measures it | [`Benchmark`](benchmark::Benchmark) | [`export_benchmark!`] |
+//! | knows a measuring program and its output | [`Tool`](tool::Tool) | [`export_tool!`] |
 //!
 //! A whole plugin:
 //!
@@ -55,6 +56,7 @@
 //! | [`generator`] | the generator traits, templates, what came back |
 //! | [`batch`] | packing requests into the columns that cross into the host |
 //! | [`benchmark`] | the benchmark trait; cluster, trackers, load phases, results |
+//! | [`tool`] | the tool trait: commands, readings, classed errors |
 //! | [`exporter`], [`sink`] | the exporter trait; files and deliveries |
 //! | [`config`] | configuration from JSON, its schema |
 //! | [`failure`], [`log`](mod@log), [`random`] | errors, diagnostics, seeded choices |
@@ -73,6 +75,7 @@ pub mod log;
 pub mod random;
 pub mod sink;
 pub mod testing;
+pub mod tool;
 
 pub use config::NoConfig;
 pub use failure::Failure;

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use serde_json::Value;
 use wasmtime::{Trap, UpdateDeadline};
 
+pub(crate) use self::imports::add_to_linker;
 pub use self::{
     host::{BenchmarkHost, BulkHandle, LoadHandle, TrackerHandle},
     imports::{OpenBulk, OpenLoad, OpenTracker},
 };
-pub(crate) use self::imports::add_to_linker;
 pub use crate::v0_1::{
     exports::kperf::benchmark::benchmark::{RunContext, Verdict},
     kperf::benchmark::{

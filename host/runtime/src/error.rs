@@ -29,6 +29,10 @@ pub enum Phase {
     Finish,
     /// Running a benchmark.
     Run,
+    /// Asking a tool for its commands.
+    Plan,
+    /// Asking a tool what an output says.
+    Parse,
 }
 
 impl Phase {
@@ -48,6 +52,8 @@ impl Phase {
             Self::Intervals => "intervals",
             Self::Finish => "finish",
             Self::Run => "run",
+            Self::Plan => "plan",
+            Self::Parse => "parse",
         }
     }
 
@@ -65,6 +71,8 @@ impl Phase {
             Self::Intervals => Some("kperf:report/exporter#intervals"),
             Self::Finish => Some("kperf:report/exporter#finish"),
             Self::Run => Some("kperf:benchmark/benchmark#run"),
+            Self::Plan => Some("kperf:tool/tool#plan"),
+            Self::Parse => Some("kperf:tool/tool#parse"),
         }
     }
 }

@@ -28,6 +28,8 @@ pub enum World {
     Exporter,
     /// Does something to a cluster and measures it.
     Benchmark,
+    /// Knows how a measuring program is run, and what its output says.
+    Tool,
 }
 
 impl World {
@@ -40,13 +42,17 @@ impl World {
             Self::ReplayGenerator => "replay-generator",
             Self::Exporter => "exporter",
             Self::Benchmark => "benchmark",
+            Self::Tool => "tool",
         }
     }
 
     /// Whether it is one of the three generator worlds.
     #[must_use]
     pub fn is_generator(self) -> bool {
-        !matches!(self, Self::Exporter | Self::Benchmark)
+        matches!(
+            self,
+            Self::Generator | Self::ReactiveGenerator | Self::ReplayGenerator
+        )
     }
 }
 
@@ -87,11 +93,12 @@ pub struct InterfaceUse {
 }
 
 /// Version of every `kperf:` package that this host offers.
-pub const OFFERED: [(&str, &str); 4] = [
+pub const OFFERED: [(&str, &str); 5] = [
     ("kperf:core", "0.1.0"),
     ("kperf:workload", "0.1.0"),
     ("kperf:report", "0.1.0"),
     ("kperf:benchmark", "0.1.0"),
+    ("kperf:tool", "0.1.0"),
 ];
 
 /// Imports that a generator may have: its log, and interfaces that only carry types.
@@ -116,6 +123,8 @@ const BENCHMARK_IMPORTS: [&str; 6] = [
     "kperf:benchmark/load",
     "kperf:benchmark/run",
 ];
+
+const TOOL_IMPORTS: [&str; 2] = ["kperf:core/vocabulary", "kperf:core/logging"];
 
 /// The parts of WASI 0.2 that are linked, all of them empty: no files, addresses or environment.
 /// Languages with a runtime of their own import most of these whether or not they use them.
@@ -309,7 +318,7 @@ fn find_world(
         ("generator", "kperf:workload/generator"),
         ("exporter", "kperf:report/exporter"),
         ("benchmark", "kperf:benchmark/benchmark"),
-        ("tool", "kperf:network/tool"),
+        ("tool", "kperf:tool/tool"),
     ]
     .into_iter()
     .filter(|(_, interface)| signature.exports(interface))
@@ -321,14 +330,7 @@ fn find_world(
         ["generator"] => World::Generator,
         ["exporter"] => World::Exporter,
         ["benchmark"] => World::Benchmark,
-        [kind] => {
-            return Err(refused
-                .because(
-                    "unsupported-world",
-                    format!("it is a {kind}, which this version of the host does not run"),
-                )
-                .with_hint("a newer kperf-host may"));
-        }
+        ["tool"] => World::Tool,
         [] => {
             let exports = match signature.exports.as_slice() {
                 [] => "nothing".to_owned(),
@@ -344,7 +346,7 @@ fn find_world(
                     "no-world",
                     format!("it is not a kperf plugin: it exports {exports}"),
                 )
-                .with_hint("a plugin exports kperf:workload/generator, kperf:benchmark/benchmark or kperf:report/exporter"));
+                .with_hint("a plugin exports kperf:workload/generator, kperf:benchmark/benchmark, kperf:tool/tool or kperf:report/exporter"));
         }
         several => {
             return Err(refused
@@ -420,6 +422,7 @@ fn check_imports(
                 }
                 World::Exporter => &EXPORTER_IMPORTS,
                 World::Benchmark => &BENCHMARK_IMPORTS,
+                World::Tool => &TOOL_IMPORTS,
             };
             if !offered.contains(&interface) {
                 return Err(forbidden(

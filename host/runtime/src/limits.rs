@@ -28,6 +28,10 @@ pub struct Limits {
     pub exporter_call: Duration,
     /// Longest that a benchmark may compute between two calls of the host.
     pub benchmark_compute: Duration,
+    /// A call of a tool ends with a trap after this long.
+    pub tool_trap: Duration,
+    /// Bytes of a tool's output that its plugin gets to see, for each stream.
+    pub tool_output_bytes: usize,
     /// Requests in one batch, whatever was asked for.
     pub batch_items: u32,
     /// Bytes of a batch's arena.
@@ -77,6 +81,8 @@ impl Default for Limits {
             exporter_call: Duration::from_secs(30),
             // Rendering a hundred thousand manifests in an interpreter takes seconds.
             benchmark_compute: Duration::from_secs(30),
+            tool_trap: Duration::from_secs(10),
+            tool_output_bytes: 16 << 20,
             batch_items: 4096,
             arena_bytes: 16 << 20,
             templates: 10_000,

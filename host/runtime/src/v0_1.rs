@@ -16,6 +16,7 @@ wasmtime::component::bindgen!({
             include kperf:plugin/replay-generator@0.1.0;
             include kperf:plugin/exporter@0.1.0;
             include kperf:plugin/benchmark@0.1.0;
+            include kperf:plugin/tool@0.1.0;
         }
     ",
     path: "../../wit",

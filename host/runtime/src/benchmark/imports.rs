@@ -286,7 +286,10 @@ impl run::Host for Guest {
 
     async fn now_ns(&mut self) -> wasmtime::Result<u64> {
         // Not through `host`: a loop around the clock computes.
-        Ok(self.benchmark.as_ref().map_or(0, |powers| powers.host.now_ns()))
+        Ok(self
+            .benchmark
+            .as_ref()
+            .map_or(0, |powers| powers.host.now_ns()))
     }
 
     async fn sleep(&mut self, ms: u64) -> wasmtime::Result<Result<(), Failure>> {
