@@ -8,21 +8,41 @@
 //! source → kubeconfig | in_cluster | server → kube::Config → address, tls, proxy, credentials → Target
 //! ```
 //!
+//! The same configuration makes a [`api::Cluster`] for work beside the load. What plugins do goes through a
+//! [`Session`], which knows the run:
+//!
+//! ```text
+//! Session: grant (may it?) → operation (label, retries) → api → server
+//! bulk: many operations at a pace      cleanup: deletes by the run's label
+//! ```
+//!
 //! kube parses kubeconfigs and runs everything that yields credentials (exec plugins, OIDC); the measured
 //! path has its own connections and only takes TLS settings and headers from here. Invariants: a secret is
 //! in no message and in no `Debug` output; headers are read without I/O; TLS uses ring, whatever else is
 //! linked in; nothing is loaded that the target does not need.
 
+pub mod api;
+pub mod bulk;
+pub mod cleanup;
 mod credentials;
 mod error;
+pub mod grant;
 mod in_cluster;
 mod kubeconfig;
+mod operation;
 mod proxy;
 mod resolve;
+mod run;
 mod server;
+mod session;
 mod source;
+mod stamps;
 mod tls;
 
 pub use error::TargetError;
+pub use operation::{Change, Operation};
 pub use resolve::{ResolvedTarget, kube_config, resolve};
+pub use run::{RUN_LABEL, RunId, RunIdError};
+pub use session::Session;
 pub use source::{Environment, TargetSource, detect, detect_in};
+pub use stamps::{Stamp, Stamps};

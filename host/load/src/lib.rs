@@ -19,4 +19,5 @@ mod stop;
 
 pub use engine::{ConnectReport, Engine};
 pub use net::{ConnectError, Stage};
+pub use pace::timer::Timer;
 pub use stop::Stop;

@@ -49,6 +49,28 @@ impl Stop {
         *self.state.borrow() != StopState::Running
     }
 
+    /// Whether [`Stop::abort`] was called.
+    #[must_use]
+    pub fn is_aborted(&self) -> bool {
+        *self.state.borrow() == StopState::Aborted
+    }
+
+    /// Waits for [`Stop::stop`] or [`Stop::abort`].
+    pub async fn stopped(&self) {
+        self.at_least(StopState::Stopped).await;
+    }
+
+    /// Waits for [`Stop::abort`].
+    pub async fn aborted(&self) {
+        self.at_least(StopState::Aborted).await;
+    }
+
+    async fn at_least(&self, state: StopState) {
+        let mut receiver = self.state.subscribe();
+        // The sender lives as long as `self`, so there is no error to wait out.
+        let _ = receiver.wait_for(|current| *current >= state).await;
+    }
+
     fn raise(&self, to: StopState) {
         self.state.send_if_modified(|state| {
             let is_higher = to > *state;

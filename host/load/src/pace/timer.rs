@@ -7,14 +7,16 @@ use std::time::Instant;
 
 /// One timer of one task.
 #[derive(Debug)]
-pub(crate) struct Timer {
+pub struct Timer {
     #[cfg(target_os = "linux")]
     fine: Option<linux::Fine>,
 }
 
 impl Timer {
-    /// Must be called on the shard's runtime.
-    pub(crate) fn new() -> Self {
+    /// Must be called on the runtime that waits.
+    #[allow(clippy::new_without_default, reason = "it needs a runtime around it")]
+    #[must_use]
+    pub fn new() -> Self {
         Self {
             #[cfg(target_os = "linux")]
             fine: linux::Fine::new()
@@ -26,7 +28,7 @@ impl Timer {
     }
 
     /// Waits until a moment; at once if it has passed. May wake early by a few microseconds: ask the clock.
-    pub(crate) async fn sleep_until(&self, moment: Instant) {
+    pub async fn sleep_until(&self, moment: Instant) {
         #[cfg(target_os = "linux")]
         if let Some(fine) = &self.fine
             && fine.sleep_until(moment).await.is_ok()
