@@ -22,6 +22,7 @@ mod resolve;
 mod server;
 mod source;
 mod tls;
+pub mod track;
 
 pub use error::TargetError;
 pub use resolve::{ResolvedTarget, kube_config, resolve};
