@@ -108,7 +108,9 @@ fn same_text(left: &str, right: &str) -> bool {
 /// Equality of JSON; numbers by value, so that 1 is 1.0.
 fn same(left: &Value, right: &Value) -> bool {
     match (left, right) {
-        (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64() && !(a.is_i64() && b.is_i64()),
+        (Value::Number(a), Value::Number(b)) => {
+            a == b || a.as_f64() == b.as_f64() && !(a.is_i64() && b.is_i64())
+        }
         _ => left == right,
     }
 }
@@ -125,7 +127,12 @@ mod tests {
 
     #[test]
     fn presence() {
-        for (text, there) in [(Some("1"), true), (Some("{}"), true), (Some("null"), false), (None, false)] {
+        for (text, there) in [
+            (Some("1"), true),
+            (Some("{}"), true),
+            (Some("null"), false),
+            (None, false),
+        ] {
             assert_eq!(holds(Test::Exists, text, None), there);
             assert_eq!(holds(Test::Absent, text, None), !there);
         }
@@ -138,7 +145,10 @@ mod tests {
         assert!(equals(json!("a/b"), Some("\"a\\/b\"")));
         assert!(equals(json!("ü\n"), Some("\"\\u00fc\\n\"")));
         assert!(equals(json!(1), Some("1.0")));
-        assert!(equals(json!({"a": 1, "b": [2]}), Some("{ \"b\": [2], \"a\":1}")));
+        assert!(equals(
+            json!({"a": 1, "b": [2]}),
+            Some("{ \"b\": [2], \"a\":1}")
+        ));
         for (value, text) in [
             (json!("True"), Some("\"False\"")),
             (json!("1"), Some("1")),
@@ -183,8 +193,16 @@ mod tests {
             (Some("\"a\""), Some("\"a\""), true, false),
             (None, Some("\"a\""), false, false),
         ] {
-            assert_eq!(holds(Test::EqualsField(1), left, right), equal, "{left:?} {right:?}");
-            assert_eq!(holds(Test::AtLeastField(1), left, right), at_least, "{left:?} {right:?}");
+            assert_eq!(
+                holds(Test::EqualsField(1), left, right),
+                equal,
+                "{left:?} {right:?}"
+            );
+            assert_eq!(
+                holds(Test::AtLeastField(1), left, right),
+                at_least,
+                "{left:?} {right:?}"
+            );
         }
     }
 }

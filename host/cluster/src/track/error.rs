@@ -39,7 +39,9 @@ pub enum TrackError {
         reason: String,
     },
     /// A single event or page is larger than anything the API serves.
-    #[error("track {name:?}: the server sent {what} of more than {limit_bytes} bytes; it is not what it should be")]
+    #[error(
+        "track {name:?}: the server sent {what} of more than {limit_bytes} bytes; it is not what it should be"
+    )]
     TooLong {
         /// Name of the tracker.
         name: String,

@@ -355,11 +355,15 @@ impl Follower {
         match error {
             LineError::Garbage(reason) => {
                 ledger.counts.garbage += 1;
-                Failure::Answer(format!("the server sent what is no event or list: {reason}"), None)
+                Failure::Answer(
+                    format!("the server sent what is no event or list: {reason}"),
+                    None,
+                )
             }
             LineError::Limit(error) => Failure::Ends(error),
             LineError::Status { code, message } => {
-                let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                let status =
+                    StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
                 self.status_failure(status, message, None)
             }
         }
@@ -490,7 +494,10 @@ async fn read_batch(
 }
 
 fn silent(what: &str, patience: Duration) -> Failure {
-    Failure::Connection(format!("no answer to {what} within {} s", patience.as_secs()))
+    Failure::Connection(format!(
+        "no answer to {what} within {} s",
+        patience.as_secs()
+    ))
 }
 
 /// The server's words: the message of a Status, or the beginning of whatever it sent.

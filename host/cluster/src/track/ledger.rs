@@ -182,7 +182,13 @@ impl Ledger {
         let event = extract::event(&plan, line).map_err(|error| garbage(error.to_string()))?;
         match event.kind {
             "ADDED" | "MODIFIED" | "DELETED" => {
-                self.enter(&plan, &event.slots, event.kind == "DELETED", received_ns, origin)?;
+                self.enter(
+                    &plan,
+                    &event.slots,
+                    event.kind == "DELETED",
+                    received_ns,
+                    origin,
+                )?;
                 self.counts.events += 1;
             }
             "BOOKMARK" => self.counts.bookmarks += 1,
@@ -269,8 +275,12 @@ impl Ledger {
             }
         }
         let sums = self.counts.reached.iter_mut().zip(&mut self.counts.now);
-        for (i, ((goal, stamp), (reached, now))) in
-            plan.goals.iter().zip(&mut object.stamps).zip(sums).enumerate()
+        for (i, ((goal, stamp), (reached, now))) in plan
+            .goals
+            .iter()
+            .zip(&mut object.stamps)
+            .zip(sums)
+            .enumerate()
         {
             let holds = if goal.deleted {
                 gone
@@ -357,8 +367,12 @@ fn gone(object: &mut Object, plan: &Plan, counts: &mut Counts, received_ns: u64)
     object.alive = false;
     counts.alive -= 1;
     let sums = counts.reached.iter_mut().zip(&mut counts.now);
-    for (i, ((goal, stamp), (reached, now))) in
-        plan.goals.iter().zip(&mut object.stamps).zip(sums).enumerate()
+    for (i, ((goal, stamp), (reached, now))) in plan
+        .goals
+        .iter()
+        .zip(&mut object.stamps)
+        .zip(sums)
+        .enumerate()
     {
         if goal.deleted && stamp.is_none() {
             *reached += 1;

@@ -89,7 +89,10 @@ mod tests {
         assert_eq!(whole, ["one", "two\r", "three"]);
         for i in 0..=text.len() {
             for j in i..=text.len() {
-                assert_eq!(split(&[&text[..i], &text[i..j], &text[j..]], 100), Ok(whole.clone()));
+                assert_eq!(
+                    split(&[&text[..i], &text[i..j], &text[j..]], 100),
+                    Ok(whole.clone())
+                );
             }
         }
         let bytes: Vec<&[u8]> = text.chunks(1).collect();

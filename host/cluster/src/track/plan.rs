@@ -153,8 +153,9 @@ impl Plan {
         let mut checks = Vec::with_capacity(milestone.checks.len());
         for (i, check) in milestone.checks.iter().enumerate() {
             checks.push(
-                self.check(check)
-                    .map_err(|reason| format!("check {i} ({} {}): {reason}", check.path, check.op))?,
+                self.check(check).map_err(|reason| {
+                    format!("check {i} ({} {}): {reason}", check.path, check.op)
+                })?,
             );
         }
         let api_time = milestone
@@ -249,14 +250,23 @@ mod tests {
     #[test]
     fn errors_name_milestone_check_and_path() {
         for (check, part) in [
-            (Check::new("status", Op::Exists, Value::Null), "begin with '/'"),
+            (
+                Check::new("status", Op::Exists, Value::Null),
+                "begin with '/'",
+            ),
             (Check::new("/a", Op::Exists, json!(1)), "takes no value"),
             (Check::new("/a", Op::Equals, Value::Null), "absent"),
             (Check::new("/a", Op::OneOf, json!("x")), "array"),
             (Check::new("/a", Op::OneOf, json!([])), "array"),
             (Check::new("/a", Op::AtLeast, json!("3")), "number"),
-            (Check::new("/a", Op::EqualsField, json!(3)), "path of another"),
-            (Check::new("/a", Op::EqualsField, json!("b")), "begin with '/'"),
+            (
+                Check::new("/a", Op::EqualsField, json!(3)),
+                "path of another",
+            ),
+            (
+                Check::new("/a", Op::EqualsField, json!("b")),
+                "begin with '/'",
+            ),
         ] {
             let (path, op) = (check.path.clone(), check.op.to_string());
             let error = error(check);

@@ -70,7 +70,11 @@ impl Collection {
     }
 
     /// A page of a consistent list.
-    pub(crate) fn list(&self, options: &TrackOptions, next: &str) -> Result<Request<Body>, http::Error> {
+    pub(crate) fn list(
+        &self,
+        options: &TrackOptions,
+        next: &str,
+    ) -> Result<Request<Body>, http::Error> {
         let limit = options.page_items.max(1).to_string();
         let mut query = vec![("limit", &*limit)];
         if !next.is_empty() {
@@ -80,7 +84,11 @@ impl Collection {
     }
 
     /// Everything after a revision.
-    pub(crate) fn watch(&self, resource_version: &str, seconds: u64) -> Result<Request<Body>, http::Error> {
+    pub(crate) fn watch(
+        &self,
+        resource_version: &str,
+        seconds: u64,
+    ) -> Result<Request<Body>, http::Error> {
         self.get(&[
             ("watch", "true"),
             ("allowWatchBookmarks", "true"),
@@ -121,10 +129,17 @@ mod tests {
              &timeoutSeconds=300&labelSelector=app+in+%28a%2Cb%29%2Cx%21%3Dy"
         );
         let list = collection.list(&TrackOptions::default(), "a=b").unwrap();
-        assert!(list.uri().to_string().contains("?limit=500&continue=a%3Db&"));
+        assert!(
+            list.uri()
+                .to_string()
+                .contains("?limit=500&continue=a%3Db&")
+        );
         spec.resource.group = "kubevirt.io".into();
         spec.namespace = None;
-        assert_eq!(Collection::new(&spec).unwrap().path, "/apis/kubevirt.io/v1/pods");
+        assert_eq!(
+            Collection::new(&spec).unwrap().path,
+            "/apis/kubevirt.io/v1/pods"
+        );
     }
 
     #[test]

@@ -67,7 +67,13 @@ mod tests {
     #[test]
     fn the_servers_wish_is_granted_within_the_limit() {
         let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(2));
-        assert_eq!(backoff.wait(Some(Duration::from_secs(1))), Duration::from_secs(1));
-        assert_eq!(backoff.wait(Some(Duration::from_secs(60))), Duration::from_secs(2));
+        assert_eq!(
+            backoff.wait(Some(Duration::from_secs(1))),
+            Duration::from_secs(1)
+        );
+        assert_eq!(
+            backoff.wait(Some(Duration::from_secs(60))),
+            Duration::from_secs(2)
+        );
     }
 }

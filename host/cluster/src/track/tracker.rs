@@ -138,7 +138,14 @@ impl Tracker {
             }),
             stop,
         };
-        tracker.spawn(access.into(), spec.name.clone(), collection, options.clone(), epoch, stopped)?;
+        tracker.spawn(
+            access.into(),
+            spec.name.clone(),
+            collection,
+            options.clone(),
+            epoch,
+            stopped,
+        )?;
         let begun = seen.wait_for(|now| now.ready || now.ended.is_some());
         match timeout(options.start, begun).await {
             Ok(Ok(now)) => {
@@ -235,8 +242,10 @@ impl Tracker {
         deadline: Instant,
     ) -> Result<Waited, TrackError> {
         self.known(milestone)?;
-        self.wait_for(deadline, |counts| sum(&counts.reached, milestone) >= at_least)
-            .await
+        self.wait_for(deadline, |counts| {
+            sum(&counts.reached, milestone) >= at_least
+        })
+        .await
     }
 
     /// Waits until a milestone holds for `at_least` objects at the same time.

@@ -25,7 +25,9 @@ fn pod(n: u32, version: u32, status: &Value) -> Value {
 }
 
 fn line(kind: &str, object: &Value) -> Vec<u8> {
-    json!({"type": kind, "object": object}).to_string().into_bytes()
+    json!({"type": kind, "object": object})
+        .to_string()
+        .into_bytes()
 }
 
 fn ready() -> Milestone {
@@ -33,7 +35,11 @@ fn ready() -> Milestone {
         api_time: Some("/status/conditions/[type=Ready]/lastTransitionTime".into()),
         ..milestone(
             "ready",
-            vec![Check::new("/status/conditions/[type=Ready]/status", Op::Equals, "True")],
+            vec![Check::new(
+                "/status/conditions/[type=Ready]/status",
+                Op::Equals,
+                "True",
+            )],
         )
     }
 }
@@ -73,13 +79,17 @@ fn a_life_is_counted_once() {
         (40, "MODIFIED", conditions("False")),
         (50, "MODIFIED", conditions("True")),
     ] {
-        ledger.event(&line(kind, &pod(1, at, &status)), u64::from(at)).unwrap();
+        ledger
+            .event(&line(kind, &pod(1, at, &status)), u64::from(at))
+            .unwrap();
     }
     let counts = ledger.counts();
     assert_eq!((counts.seen, counts.alive, counts.events), (1, 1, 5));
     assert_eq!(counts.reached, [1, 1, 0]);
     assert_eq!(counts.now, [1, 1, 0]);
-    ledger.event(&line("DELETED", &pod(1, 60, &conditions("True"))), 60).unwrap();
+    ledger
+        .event(&line("DELETED", &pod(1, 60, &conditions("True"))), 60)
+        .unwrap();
     let counts = ledger.counts();
     assert_eq!((counts.seen, counts.alive), (1, 0));
     assert_eq!(counts.reached, [1, 1, 1]);
@@ -87,13 +97,33 @@ fn a_life_is_counted_once() {
     let object = &ledger.objects(0..10)[0];
     assert_eq!((object.name.as_str(), &*object.namespace), ("pod-1", "ns"));
     assert_eq!(object.uid, uid(1));
-    let received: Vec<_> = object.stamps.iter().flatten().map(|s| s.received_ns).collect();
+    let received: Vec<_> = object
+        .stamps
+        .iter()
+        .flatten()
+        .map(|s| s.received_ns)
+        .collect();
     assert_eq!(received, [10, 30, 60]);
-    let api: Vec<_> = object.stamps.iter().flatten().map(|s| s.api_unix_us).collect();
-    assert_eq!(api, [Some(1_767_323_045_000_000), Some(1_767_323_046_500_000), None]);
+    let api: Vec<_> = object
+        .stamps
+        .iter()
+        .flatten()
+        .map(|s| s.api_unix_us)
+        .collect();
+    assert_eq!(
+        api,
+        [
+            Some(1_767_323_045_000_000),
+            Some(1_767_323_046_500_000),
+            None
+        ]
+    );
     assert!(object.stamps.iter().flatten().all(Stamp::exact));
     assert_eq!(object.captures[0].as_deref(), Some("\"n-1\""));
-    assert_eq!(object.captures[1].as_deref(), Some(&*conditions("True").to_string()));
+    assert_eq!(
+        object.captures[1].as_deref(),
+        Some(&*conditions("True").to_string())
+    );
     assert_eq!(ledger.resource_version, "60");
 }
 
@@ -101,9 +131,13 @@ fn a_life_is_counted_once() {
 fn the_current_state_goes_back() {
     let mut ledger = ledger();
     for n in 0..3 {
-        ledger.event(&line("ADDED", &pod(n, 1, &conditions("True"))), 1).unwrap();
+        ledger
+            .event(&line("ADDED", &pod(n, 1, &conditions("True"))), 1)
+            .unwrap();
     }
-    ledger.event(&line("MODIFIED", &pod(0, 2, &conditions("False"))), 2).unwrap();
+    ledger
+        .event(&line("MODIFIED", &pod(0, 2, &conditions("False"))), 2)
+        .unwrap();
     assert_eq!(ledger.counts().reached[1], 3);
     assert_eq!(ledger.counts().now[1], 2);
 }
@@ -111,8 +145,12 @@ fn the_current_state_goes_back() {
 #[test]
 fn last_words_reach_a_milestone() {
     let mut ledger = ledger();
-    ledger.event(&line("ADDED", &pod(1, 1, &json!({}))), 1).unwrap();
-    ledger.event(&line("DELETED", &pod(1, 2, &conditions("True"))), 2).unwrap();
+    ledger
+        .event(&line("ADDED", &pod(1, 1, &json!({}))), 1)
+        .unwrap();
+    ledger
+        .event(&line("DELETED", &pod(1, 2, &conditions("True"))), 2)
+        .unwrap();
     assert_eq!(ledger.counts().reached, [1, 1, 1]);
     assert_eq!(ledger.counts().now, [0, 0, 1]);
 }
@@ -121,7 +159,9 @@ fn last_words_reach_a_milestone() {
 fn back_in_the_selection_is_alive_again() {
     let mut ledger = ledger();
     for kind in ["ADDED", "DELETED", "ADDED"] {
-        ledger.event(&line(kind, &pod(1, 1, &json!({}))), 1).unwrap();
+        ledger
+            .event(&line(kind, &pod(1, 1, &json!({}))), 1)
+            .unwrap();
     }
     assert_eq!((ledger.counts().seen, ledger.counts().alive), (1, 1));
     assert_eq!(ledger.counts().now, [1, 0, 0]);
@@ -132,15 +172,23 @@ fn back_in_the_selection_is_alive_again() {
 fn a_list_says_who_is_gone_and_counts_nobody_twice() {
     let mut ledger = ledger();
     let page = |pods: &[Value], version: &str| {
-        json!({"items": pods, "metadata": {"resourceVersion": version}}).to_string().into_bytes()
+        json!({"items": pods, "metadata": {"resourceVersion": version}})
+            .to_string()
+            .into_bytes()
     };
-    let first = page(&[pod(1, 1, &json!({})), pod(2, 2, &conditions("True"))], "5");
+    let first = page(
+        &[pod(1, 1, &json!({})), pod(2, 2, &conditions("True"))],
+        "5",
+    );
     ledger.begin_list();
     let meta = ledger.page(&first, 10, Origin::Initial).unwrap();
     ledger.end_list(meta.resource_version, 10);
     assert!(ledger.objects(0..9)[1].stamps[1].unwrap().initial);
     // 1 becomes ready and 2 vanishes while nobody looks; 3 is new.
-    let second = page(&[pod(1, 7, &conditions("True")), pod(3, 8, &json!({}))], "9");
+    let second = page(
+        &[pod(1, 7, &conditions("True")), pod(3, 8, &json!({}))],
+        "9",
+    );
     for at in [20, 30] {
         ledger.begin_list();
         let meta = ledger.page(&second, at, Origin::Relist).unwrap();
@@ -166,8 +214,12 @@ fn a_list_says_who_is_gone_and_counts_nobody_twice() {
 #[test]
 fn a_name_used_again_is_another_object() {
     let mut ledger = ledger();
-    ledger.event(&line("ADDED", &pod(1, 1, &json!({}))), 1).unwrap();
-    ledger.event(&line("DELETED", &pod(1, 2, &json!({}))), 2).unwrap();
+    ledger
+        .event(&line("ADDED", &pod(1, 1, &json!({}))), 1)
+        .unwrap();
+    ledger
+        .event(&line("DELETED", &pod(1, 2, &json!({}))), 2)
+        .unwrap();
     let mut again = pod(1, 3, &json!({}));
     again["metadata"]["uid"] = json!("some-other-uid");
     ledger.event(&line("ADDED", &again), 3).unwrap();
@@ -193,7 +245,11 @@ fn garbage_changes_nothing() {
         br#"{"type":7,"object":{}}"#.to_vec(),
         br#"{"type":"ERROR","object":7}"#.to_vec(),
         "[".repeat(100_000).into_bytes(),
-        format!(r#"{{"type":"ADDED","object":{}"#, r#"{"status":"#.repeat(100_000)).into_bytes(),
+        format!(
+            r#"{{"type":"ADDED","object":{}"#,
+            r#"{"status":"#.repeat(100_000)
+        )
+        .into_bytes(),
     ]);
     for line in lines {
         let result = ledger.event(&line, 1);
@@ -205,10 +261,23 @@ fn garbage_changes_nothing() {
     }
     assert_eq!(ledger.counts().seen, 0);
     assert_eq!(ledger.resource_version, "");
-    for page in [&b"{}"[..], b"null", b"{\"items\":7}", b"{\"metadata\":{},\"items\":[]}"] {
+    for page in [
+        &b"{}"[..],
+        b"null",
+        b"{\"items\":7}",
+        b"{\"metadata\":{},\"items\":[]}",
+    ] {
         assert!(ledger.page(page, 1, Origin::Initial).is_err());
     }
-    assert!(ledger.page(br#"{"metadata":{"resourceVersion":"4"},"items":null}"#, 1, Origin::Initial).is_ok());
+    assert!(
+        ledger
+            .page(
+                br#"{"metadata":{"resourceVersion":"4"},"items":null}"#,
+                1,
+                Origin::Initial
+            )
+            .is_ok()
+    );
 }
 
 #[test]
@@ -224,8 +293,14 @@ fn the_keys_of_an_event_stand_in_any_order() {
 fn errors_of_the_server_are_told_apart() {
     let mut ledger = ledger();
     for (object, expected) in [
-        (json!({"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}), 410),
-        (json!({"reason": "Gone", "message": "a \"quoted\" word"}), 410),
+        (
+            json!({"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}),
+            410,
+        ),
+        (
+            json!({"reason": "Gone", "message": "a \"quoted\" word"}),
+            410,
+        ),
         (json!({"code": 403, "reason": "Forbidden"}), 403),
         (json!({}), 0),
     ] {
@@ -245,7 +320,14 @@ fn bookmarks_only_move_the_revision() {
     let bookmark = json!({"kind": "Pod", "metadata": {"resourceVersion": "77"}});
     ledger.event(&line("BOOKMARK", &bookmark), 1).unwrap();
     assert_eq!(ledger.resource_version, "77");
-    assert_eq!((ledger.counts().bookmarks, ledger.counts().seen, ledger.counts().events), (1, 0, 0));
+    assert_eq!(
+        (
+            ledger.counts().bookmarks,
+            ledger.counts().seen,
+            ledger.counts().events
+        ),
+        (1, 0, 0)
+    );
 }
 
 #[test]
@@ -258,12 +340,24 @@ fn the_ledger_has_a_limit() {
     let mut spec = pods();
     spec.capture = vec!["/metadata/name".into()];
     let mut ledger = Ledger::new(&spec, &options).unwrap();
-    ledger.event(&line("ADDED", &pod(1, 1, &json!({}))), 1).unwrap();
-    ledger.event(&line("ADDED", &pod(2, 1, &json!({}))), 1).unwrap();
+    ledger
+        .event(&line("ADDED", &pod(1, 1, &json!({}))), 1)
+        .unwrap();
+    ledger
+        .event(&line("ADDED", &pod(2, 1, &json!({}))), 1)
+        .unwrap();
     assert_eq!(ledger.counts().captures_dropped, 1);
     let result = ledger.event(&line("ADDED", &pod(3, 1, &json!({}))), 1);
-    assert!(matches!(result, Err(LineError::Limit(TrackError::TooManyObjects { limit: 2, .. }))));
-    ledger.event(&line("MODIFIED", &pod(2, 1, &json!({}))), 1).unwrap();
+    assert!(matches!(
+        result,
+        Err(LineError::Limit(TrackError::TooManyObjects {
+            limit: 2,
+            ..
+        }))
+    ));
+    ledger
+        .event(&line("MODIFIED", &pod(2, 1, &json!({}))), 1)
+        .unwrap();
 }
 
 #[test]
@@ -303,6 +397,9 @@ fn paths_lead_to_every_kind_of_place() {
         ledger.event(&line("ADDED", &object), 1).unwrap();
         let record = &ledger.objects(0..1)[0];
         assert_eq!(record.captures[0].as_deref(), expected, "{path}");
-        assert_eq!(record.captures[2].as_deref(), Some(&*object["map"].to_string()));
+        assert_eq!(
+            record.captures[2].as_deref(),
+            Some(&*object["map"].to_string())
+        );
     }
 }
