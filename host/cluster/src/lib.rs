@@ -38,6 +38,7 @@ mod session;
 mod source;
 mod stamps;
 mod tls;
+pub mod track;
 
 pub use error::TargetError;
 pub use operation::{Change, Operation};
