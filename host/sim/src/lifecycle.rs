@@ -262,15 +262,7 @@ impl Worker {
                 self.observe_member(kind, namespace, name, value);
             }
             Kind::VirtualMachineInstance => self.observe_member(kind, namespace, name, value),
-            Kind::Node => {
-                if self.nodes.set(name, value) {
-                    self.at_once(Step::Evict, "", name);
-                    self.reschedule_soon();
-                    for (namespace, name) in self.daemon_sets.clone() {
-                        self.sync(Kind::DaemonSet, &namespace, &name);
-                    }
-                }
-            }
+            Kind::Node => self.observe_node(name, value),
             Kind::DaemonSet => {
                 let key = (namespace.to_owned(), name.to_owned());
                 if object.is_some() {
@@ -280,6 +272,17 @@ impl Worker {
                 }
             }
             _ => {}
+        }
+    }
+
+    fn observe_node(&mut self, name: &str, value: Option<&Value>) {
+        if !self.nodes.set(name, value) {
+            return;
+        }
+        self.at_once(Step::Evict, "", name);
+        self.reschedule_soon();
+        for (namespace, name) in self.daemon_sets.clone() {
+            self.sync(Kind::DaemonSet, &namespace, &name);
         }
     }
 
@@ -404,4 +407,44 @@ fn is_bound(pod: &Value) -> bool {
     pod["spec"]["nodeName"]
         .as_str()
         .is_some_and(|node| !node.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn jitter(seed: u64, name: &str) -> Duration {
+        let delays = Lifecycle {
+            jitter: Duration::from_millis(100),
+            seed,
+            ..Lifecycle::default()
+        };
+        let played = Played {
+            delays,
+            controllers: true,
+            kubevirt: false,
+        };
+        let store = Arc::new(Store::new(1));
+        let pods = store.resource("", "v1", "pods").unwrap();
+        let pod = json!({"metadata": {"namespace": "ns", "name": name}});
+        Worker::new(store, played).jitter(&Object::new(&pods, 1, pod))
+    }
+
+    #[test]
+    fn waits_are_drawn_by_seed_and_name() {
+        let of = |seed: u64| -> Vec<Duration> {
+            (0..100)
+                .map(|i| jitter(seed, &format!("pod-{i}")))
+                .collect()
+        };
+        let waits = of(1);
+        assert_eq!(waits, of(1));
+        assert_ne!(waits, of(2));
+        assert!(waits.iter().all(|wait| *wait < Duration::from_millis(100)));
+        // Drawn evenly, so the mean of so many is in the middle.
+        let mean = waits.iter().sum::<Duration>() / 100;
+        assert!(mean.abs_diff(Duration::from_millis(50)) < Duration::from_millis(12));
+    }
 }

@@ -110,8 +110,8 @@ impl Worker {
         })
     }
 
-    /// Makes an object that an owner controls. A name that ends in `-` or is taken gets a random end, if
-    /// `random_end` says so. `None` when there can be none.
+    /// Makes an object that an owner controls. `None` when there can be none: its name is taken, it is invalid,
+    /// or the owner or the namespace is going away.
     pub(super) fn create_child(
         &mut self,
         kind: Kind,

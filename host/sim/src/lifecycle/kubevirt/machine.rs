@@ -64,12 +64,11 @@ impl Worker {
             Strategy::Halt => true,
             Strategy::Once | Strategy::Manual => false,
         };
+        let living = |instance: &Object| instance.value["metadata"]["deletionTimestamp"].is_null();
         match &instance {
-            Some(instance) if leaving || ended => {
-                if instance.value["metadata"]["deletionTimestamp"].is_null() {
-                    let kind = Kind::VirtualMachineInstance;
-                    self.delete(kind, namespace, name, instance.uid());
-                }
+            Some(instance) if (leaving || ended) && living(instance) => {
+                let kind = Kind::VirtualMachineInstance;
+                self.delete(kind, namespace, name, instance.uid());
             }
             None if leaving => {
                 self.release_machine(&machine);
