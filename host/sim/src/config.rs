@@ -28,6 +28,9 @@ pub struct SimConfig {
     pub log_lines: usize,
     /// How fast pods move through their life.
     pub lifecycle: Lifecycle,
+    /// Whether Deployments, StatefulSets, DaemonSets, Jobs and KubeVirt's machines get their pods, as they do
+    /// where kube-controller-manager and virt-controller run. Pods, nodes and namespaces move without, too.
+    pub controllers: bool,
 }
 
 impl Default for SimConfig {
@@ -43,11 +46,12 @@ impl Default for SimConfig {
             history_events: 20_000,
             log_lines: 1000,
             lifecycle: Lifecycle::default(),
+            controllers: true,
         }
     }
 }
 
-/// Delays of the pod life cycle: Pending, bound to a node, Running; deleted pods vanish.
+/// Delays of the life cycle of pods (Pending, bound to a node, Running; deleted pods vanish) and of virtual machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifecycle {
     /// From creation to a node.
@@ -56,6 +60,15 @@ pub struct Lifecycle {
     pub start: Duration,
     /// From the deletion of a pod on a node to its removal.
     pub terminate: Duration,
+    /// From Running to Succeeded, for the pods of Jobs.
+    pub complete: Duration,
+    /// From Scheduled to Running, for VirtualMachineInstances.
+    pub boot: Duration,
+    /// Upper bound of a random wait added to `start` and `boot`, evenly distributed.
+    pub jitter: Duration,
+    /// Seed of those waits and of the random parts of names. A wait depends on the object's namespace and name
+    /// besides, and on nothing else: the same object waits as long in every run.
+    pub seed: u64,
 }
 
 impl Default for Lifecycle {
@@ -64,13 +77,17 @@ impl Default for Lifecycle {
             schedule: Duration::from_millis(5),
             start: Duration::from_millis(50),
             terminate: Duration::from_millis(50),
+            complete: Duration::from_millis(50),
+            boot: Duration::from_millis(50),
+            jitter: Duration::ZERO,
+            seed: 0,
         }
     }
 }
 
 /// Objects that exist from the start.
 ///
-/// Parsed from `nodes=10,namespaces=4,pods=250,configmaps=100`: any subset in any order, the rest
+/// Parsed from `nodes=10,namespaces=4,pods=250,configmaps=100,kubevirt=true`: any subset in any order, the rest
 /// keeps its default; the empty string is the default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seed {
@@ -86,6 +103,8 @@ pub struct Seed {
     pub secrets: u32,
     /// Services `svc-<i>` in each `ns-<i>`.
     pub services: u32,
+    /// The CustomResourceDefinitions of KubeVirt, and its controllers.
+    pub kubevirt: bool,
 }
 
 impl Default for Seed {
@@ -97,6 +116,7 @@ impl Default for Seed {
             configmaps: 100,
             secrets: 0,
             services: 0,
+            kubevirt: false,
         }
     }
 }
@@ -106,11 +126,11 @@ impl Default for Seed {
 pub enum SeedError {
     /// A key that is none.
     #[error(
-        "unknown key {0:?} in the simulator's seed; known are nodes, namespaces, pods, configmaps, secrets and services"
+        "unknown key {0:?} in the simulator's seed; known are nodes, namespaces, pods, configmaps, secrets, services and kubevirt"
     )]
     UnknownKey(String),
     /// A term without `=`.
-    #[error("{0:?} in the simulator's seed is not of the form key=number")]
+    #[error("{0:?} in the simulator's seed is not of the form key=value")]
     NotAPair(String),
     /// A value that is no count.
     #[error(
@@ -123,6 +143,14 @@ pub enum SeedError {
         value: String,
         /// Largest count.
         max: u32,
+    },
+    /// A value that is neither true nor false.
+    #[error("{key}={value} in the simulator's seed: the value must be true or false")]
+    BadSwitch {
+        /// The key.
+        key: String,
+        /// What stood behind it.
+        value: String,
     },
 }
 
@@ -145,6 +173,13 @@ impl FromStr for Seed {
                 "configmaps" => &mut seed.configmaps,
                 "secrets" => &mut seed.secrets,
                 "services" => &mut seed.services,
+                "kubevirt" => {
+                    seed.kubevirt = value.trim().parse().map_err(|_| SeedError::BadSwitch {
+                        key: key.trim().to_owned(),
+                        value: value.to_owned(),
+                    })?;
+                    continue;
+                }
                 other => return Err(SeedError::UnknownKey(other.to_owned())),
             };
             *slot = value
@@ -168,7 +203,11 @@ impl fmt::Display for Seed {
             f,
             "nodes={},namespaces={},pods={},configmaps={},secrets={},services={}",
             self.nodes, self.namespaces, self.pods, self.configmaps, self.secrets, self.services
-        )
+        )?;
+        if self.kubevirt {
+            f.write_str(",kubevirt=true")?;
+        }
+        Ok(())
     }
 }
 
@@ -189,6 +228,9 @@ mod tests {
             }
         );
         assert_eq!(seed.to_string().parse::<Seed>(), Ok(seed));
+        let seed: Seed = "nodes=1,kubevirt=true".parse().unwrap();
+        assert!(seed.kubevirt);
+        assert_eq!(seed.to_string().parse::<Seed>(), Ok(seed));
     }
 
     #[test]
@@ -199,6 +241,8 @@ mod tests {
             "{error}"
         );
         assert!("pods".parse::<Seed>().is_err());
+        let error = "kubevirt=1".parse::<Seed>().unwrap_err().to_string();
+        assert!(error.contains("true or false"), "{error}");
         for value in ["-1", "x", "", "99999999999"] {
             let error = format!("pods={value}")
                 .parse::<Seed>()

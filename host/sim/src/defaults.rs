@@ -65,6 +65,7 @@ pub(crate) fn apply(resource: &Resource, value: &mut Value) {
                 }),
             );
             template(value);
+            job_selector(value);
         }
         ("apiextensions.k8s.io", _) => definition(value),
         _ => {}
@@ -98,6 +99,32 @@ fn qos_class(spec: &Value) -> &'static str {
         (false, _) => "BestEffort",
         (true, true) => "Guaranteed",
         (true, false) => "Burstable",
+    }
+}
+
+/// A job selects its pods by its uid, unless it says otherwise.
+fn job_selector(job: &mut Value) {
+    let (uid, name) = (
+        job["metadata"]["uid"].clone(),
+        job["metadata"]["name"].clone(),
+    );
+    if job["spec"]["manualSelector"] == true || !job["spec"]["selector"].is_null() {
+        return;
+    }
+    let spec = object(job, "spec");
+    spec.insert(
+        "selector".to_owned(),
+        json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}),
+    );
+    let template = spec.entry("template").or_insert_with(|| json!({}));
+    let labels = member(member(template, "metadata"), "labels");
+    for (key, value) in [
+        ("batch.kubernetes.io/controller-uid", &uid),
+        ("batch.kubernetes.io/job-name", &name),
+        ("controller-uid", &uid),
+        ("job-name", &name),
+    ] {
+        static_map(labels).insert(key.to_owned(), value.clone());
     }
 }
 
@@ -210,7 +237,7 @@ pub(crate) fn secret(value: &mut Value) {
     }
 }
 
-fn definition(value: &mut Value) {
+pub(crate) fn definition(value: &mut Value) {
     let now = now_rfc3339();
     let spec = object(value, "spec");
     fill(spec, &json!({"conversion": {"strategy": "None"}}));

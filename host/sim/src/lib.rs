@@ -52,8 +52,8 @@ pub use config::{Lifecycle, Seed, SeedError, SimConfig};
 pub use faults::{FaultControl, Faults, FaultsError, Stall};
 
 use crate::{
-    auth::Credentials, faults::FaultState, handle::Shared, metrics::Metrics, seed::ContainerLog,
-    store::Store,
+    auth::Credentials, faults::FaultState, handle::Shared, lifecycle::Played, metrics::Metrics,
+    seed::ContainerLog, store::Store,
 };
 
 /// Why the simulator could not start.
@@ -164,9 +164,14 @@ impl Sim {
         sim.spawn("sim-0", async move {
             tokio::join!(work, accept);
         })?;
+        let played = Played {
+            delays: config.lifecycle,
+            controllers: config.controllers,
+            kubevirt: config.seed_objects.kubevirt,
+        };
         sim.spawn(
             "sim-lifecycle",
-            lifecycle::run(store, config.lifecycle, changed, stopped),
+            lifecycle::run(store, played, changed, stopped),
         )?;
         Ok(sim)
     }

@@ -1,375 +1,450 @@
-//! What controllers and kubelets would do: pods get a node, start, and go; namespaces empty themselves;
-//! what depended on a deleted owner is collected.
+//! What controllers, scheduler and kubelets would do: pods get a node, start, and go; workloads get their
+//! pods; namespaces empty themselves; what depended on a deleted owner is collected.
 //!
-//! One task follows the store's changes and keeps a queue of due steps. Each step reads the object again
-//! and does nothing when it has moved on, so it never fights with a client.
+//! One task follows the store's changes and keeps a [`queue`] of due steps. Each step reads the object again
+//! and does nothing when it has moved on, so it never fights with a client. What would take a look at many
+//! objects per change is remembered instead: who belongs to which controller ([`members`]), and how full the
+//! nodes are ([`capacity`]).
+
+mod capacity;
+mod child;
+mod condition;
+mod daemon_set;
+mod deployment;
+mod event;
+mod fit;
+mod garbage;
+mod job;
+mod kind;
+mod kubelet;
+pub(crate) mod kubevirt;
+mod members;
+mod quantity;
+mod queue;
+mod replica_set;
+mod scheduler;
+mod stateful_set;
 
 use std::{
-    cmp::Reverse,
-    collections::BinaryHeap,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
 };
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
 };
 
+use self::{
+    capacity::{Amount, Nodes},
+    event::EventLog,
+    members::{Member, Members},
+    queue::{Queue, Step, Task},
+    scheduler::Unscheduled,
+};
 use crate::{
     config::Lifecycle,
-    registry::Resource,
-    seed,
-    store::{Change, Changed, Dependent, EventKind, Object, Outcome, Query, Store, now_rfc3339},
-    verbs::remove_now,
+    faults::mix,
+    store::{Changed, EventKind, Object, Query, Store},
 };
 
-/// What is to be done with an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Step {
-    Schedule,
-    Start,
-    Terminate,
-    EmptyNamespace,
-}
+pub(crate) use self::{
+    kind::Kind,
+    kubelet::{bind, run_pod},
+};
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Due {
-    at: Instant,
-    step: Step,
-    namespace: String,
-    name: String,
-    uid: String,
+/// Controllers look at their objects so long after a change: one look serves a burst of changes.
+const SYNC_DELAY: Duration = Duration::from_millis(5);
+
+/// What of the cluster moves by itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Played {
+    pub(crate) delays: Lifecycle,
+    /// Deployments, Jobs and the like get their pods.
+    pub(crate) controllers: bool,
+    /// KubeVirt is there.
+    pub(crate) kubevirt: bool,
 }
 
 /// Runs until `stop`.
 pub(crate) async fn run(
     store: Arc<Store>,
-    delays: Lifecycle,
+    played: Played,
     mut changes: mpsc::UnboundedReceiver<Changed>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let mut due: BinaryHeap<Reverse<Due>> = BinaryHeap::new();
-    let worker = Worker {
-        store,
-        turn: AtomicU32::new(0),
-    };
-    loop {
-        let next = due.peek().map(|Reverse(d)| d.at);
+    let mut worker = Worker::new(store, played);
+    while !*stop.borrow() {
+        while let Ok(change) = changes.try_recv() {
+            worker.follow(&change);
+        }
+        if let Some(task) = worker.queue.pop(Instant::now()) {
+            worker.act(&task);
+            continue;
+        }
+        let next = worker.queue.next();
         tokio::select! {
-            biased;
             _ = stop.changed() => return,
             () = async {
                 match next {
                     Some(at) => tokio::time::sleep_until(at).await,
                     None => std::future::pending().await,
                 }
-            } => {
-                while due.peek().is_some_and(|Reverse(d)| d.at <= Instant::now()) {
-                    if let Some(Reverse(step)) = due.pop() {
-                        worker.act(&step);
-                    }
-                }
-            }
+            } => {}
             change = changes.recv() => {
                 let Some(change) = change else { return };
-                for dependent in &change.dependents {
-                    worker.collect(dependent, change.object.uid());
-                }
-                if let Some(step) = follow_up(&change, &delays) {
-                    due.push(Reverse(step));
-                }
+                worker.follow(&change);
             }
         }
     }
 }
 
-/// The step a change calls for.
-fn follow_up(change: &Changed, delays: &Lifecycle) -> Option<Due> {
-    let object = &change.object;
-    let value = &object.value;
-    let leaving = !value["metadata"]["deletionTimestamp"].is_null();
-    let (step, delay) = match (change.resource.plural.as_str(), change.kind) {
-        _ if !change.resource.group.is_empty() => return None,
-        (_, EventKind::Deleted) => return None,
-        ("namespaces", _) if leaving => (Step::EmptyNamespace, delays.terminate),
-        ("pods", _) if leaving => (Step::Terminate, delays.terminate),
-        ("pods", EventKind::Added)
-            if value["spec"]["nodeName"].as_str().is_none_or(str::is_empty) =>
-        {
-            (Step::Schedule, delays.schedule)
-        }
-        ("pods", _)
-            if value["status"]["phase"] == "Pending" && value["spec"]["nodeName"].is_string() =>
-        {
-            (Step::Start, delays.start)
-        }
-        _ => return None,
-    };
-    Some(Due {
-        at: Instant::now() + delay,
-        step,
-        namespace: object.namespace().to_owned(),
-        name: object.name().to_owned(),
-        uid: object.uid().to_owned(),
-    })
+/// Where a pod takes room.
+#[derive(Debug)]
+struct Place {
+    node: String,
+    amount: Amount,
 }
 
 struct Worker {
     store: Arc<Store>,
-    turn: AtomicU32,
+    played: Played,
+    queue: Queue,
+    members: Members,
+    nodes: Nodes,
+    /// Pods that take room, by namespace and name.
+    places: HashMap<(String, String), Place>,
+    /// The same by node.
+    pods_on: HashMap<String, BTreeSet<(String, String)>>,
+    unscheduled: Unscheduled,
+    daemon_sets: BTreeSet<(String, String)>,
+    events: EventLog,
+    /// State of the generator of names.
+    random: u64,
+    /// Whether what was there before the first change is known.
+    primed: bool,
 }
 
 impl Worker {
-    fn act(&self, due: &Due) {
-        match due.step {
-            Step::Schedule => self.schedule(due),
-            Step::Start => self.start(due),
-            Step::Terminate => {
-                if let Some(pods) = self.store.resource("", "v1", "pods") {
-                    remove_now(&self.store, &pods, &due.namespace, &due.name, &due.uid);
-                }
-            }
-            Step::EmptyNamespace => self.empty_namespace(due),
+    fn new(store: Arc<Store>, played: Played) -> Self {
+        Self {
+            store,
+            random: mix(played.delays.seed),
+            played,
+            queue: Queue::default(),
+            members: Members::default(),
+            nodes: Nodes::default(),
+            places: HashMap::new(),
+            pods_on: HashMap::new(),
+            unscheduled: Unscheduled::default(),
+            daemon_sets: BTreeSet::new(),
+            events: EventLog::default(),
+            primed: false,
         }
     }
 
-    fn change_pod(&self, due: &Due, change: impl Fn(&Object) -> Option<Value>) {
-        let Some(pods) = self.store.resource("", "v1", "pods") else {
-            return;
-        };
-        let result = self.store.update(&pods, &due.namespace, &due.name, |pod| {
-            let wanted =
-                pod.uid() == due.uid && pod.value["metadata"]["deletionTimestamp"].is_null();
-            Ok::<_, std::convert::Infallible>(
-                change(pod)
-                    .filter(|_| wanted)
-                    .map_or(Change::Keep, Change::Replace),
-            )
-        });
-        match result {
-            Ok(_) => {}
-            Err(never) => match never {},
-        }
-    }
-
-    /// Deletes what depended on an owner that is gone; what has other owners only loses this one.
-    fn collect(&self, dependent: &Dependent, owner_uid: &str) {
-        let Dependent {
-            resource,
-            namespace,
-            name,
-        } = dependent;
-        let Some(object) = resource.collection.get(namespace, name) else {
-            return;
-        };
-        let is_owner = |owner: &Value| owner["uid"] == owner_uid;
-        let owners = object.value["metadata"]["ownerReferences"].as_array();
-        if !owners.is_some_and(|owners| owners.iter().any(is_owner)) {
+    /// Learns of what was there before: not earlier than needed, for it costs a look at everything.
+    fn prime(&mut self) {
+        if std::mem::replace(&mut self.primed, true) {
             return;
         }
-        if owners.is_some_and(|owners| owners.iter().all(is_owner)) {
-            remove_now(&self.store, resource, namespace, name, object.uid());
-            return;
-        }
-        let result = self.store.update(resource, namespace, name, |current| {
-            let mut value = current.value.clone();
-            if let Some(owners) = value["metadata"]["ownerReferences"].as_array_mut() {
-                owners.retain(|owner| !is_owner(owner));
-            }
-            Ok::<_, std::convert::Infallible>(Change::Replace(value))
-        });
-        match result {
-            Ok(_) => {}
-            Err(never) => match never {},
-        }
-    }
-
-    /// Nodes in turn, leaving out those that are cordoned; `nodeSelector` by name and labels is honoured.
-    fn schedule(&self, due: &Due) {
-        let Some(nodes) = self.store.resource("", "v1", "nodes") else {
-            return;
-        };
-        self.change_pod(due, |pod| {
-            if pod.value["spec"]["nodeName"]
-                .as_str()
-                .is_some_and(|n| !n.is_empty())
-                || pod.value["spec"]["schedulerName"] != "default-scheduler"
-            {
-                return None;
-            }
-            let wanted = &pod.value["spec"]["nodeSelector"];
+        for kind in [Kind::Node, Kind::Pod] {
+            let Some(resource) = self.resource(kind) else {
+                continue;
+            };
+            let everything = |_: &Object| true;
             let query = Query {
                 namespace: None,
                 at: None,
                 after: None,
                 limit: 0,
-                matches: &|node| {
-                    node.value["spec"]["unschedulable"] != true
-                        && wanted.as_object().is_none_or(|wanted| {
-                            wanted
-                                .iter()
-                                .all(|(k, v)| node.value["metadata"]["labels"].get(k) == Some(v))
-                        })
-                },
+                matches: &everything,
             };
-            let fitting = nodes
-                .collection
-                .page(&|| self.store.revision(), &query)
-                .ok()?
-                .items;
-            let turn = self.turn.fetch_add(1, Ordering::Relaxed) as usize;
-            let node = fitting.get(turn.checked_rem(fitting.len())?)?;
-            let mut value = pod.value.clone();
-            bind(&mut value, node.name(), &now_rfc3339());
-            Some(value)
-        });
-    }
-
-    fn start(&self, due: &Due) {
-        self.change_pod(due, |pod| {
-            let node = pod.value["spec"]["nodeName"].as_str()?;
-            if pod.value["status"]["phase"] != "Pending" {
-                return None;
+            let page = resource.collection.page(&|| self.store.revision(), &query);
+            for object in page.map(|page| page.items).unwrap_or_default() {
+                self.observe(kind, object.namespace(), object.name());
             }
-            let host_ip = self
-                .store
-                .resource("", "v1", "nodes")
-                .and_then(|nodes| nodes.collection.get("", node))
-                .and_then(|node| {
-                    let addresses = node.value["status"]["addresses"].as_array()?;
-                    let internal = addresses.iter().find(|a| a["type"] == "InternalIP")?;
-                    internal["address"].as_str().map(str::to_owned)
-                })
-                .unwrap_or_else(|| "10.0.0.1".to_owned());
-            let mut value = pod.value.clone();
-            let number = u32::try_from(pod.revision % 0x3f_ffff).unwrap_or(0);
-            run_pod(&mut value, &host_ip, &seed::pod_ip(number), &now_rfc3339());
-            Some(value)
-        });
+        }
     }
 
-    /// Deletes what is in a namespace, then the namespace; tries again while something holds on.
-    fn empty_namespace(&self, due: &Due) {
-        let Some(namespaces) = self.store.resource("", "v1", "namespaces") else {
+    /// Takes note of a change, and of the steps it calls for.
+    fn follow(&mut self, change: &Changed) {
+        self.prime();
+        for dependent in &change.dependents {
+            self.collect(dependent, change.object.uid());
+        }
+        let Some(kind) = Kind::of(&change.resource) else {
             return;
         };
-        let mut left = false;
-        for resource in self
-            .store
-            .registry()
-            .resources()
-            .iter()
-            .filter(|r| r.namespaced)
-        {
-            left |= !self.empty(resource, &due.name);
+        let object = &change.object;
+        let (namespace, name) = (object.namespace(), object.name());
+        self.observe(kind, namespace, name);
+        let leaving = !object.value["metadata"]["deletionTimestamp"].is_null();
+        match kind {
+            Kind::Pod => {
+                self.follow_pod(change, leaving);
+                self.sync_owner(object);
+            }
+            Kind::Namespace => {
+                if leaving && change.kind != EventKind::Deleted {
+                    self.after(self.played.delays.terminate, Step::EmptyNamespace, object);
+                }
+            }
+            Kind::Node => {
+                if change.kind == EventKind::Added {
+                    self.initialize_node(name);
+                }
+            }
+            _ => {
+                self.sync(kind, namespace, name);
+                self.sync_owner(object);
+            }
         }
-        let result = self.store.update(&namespaces, "", &due.name, |namespace| {
-            let mut value = namespace.value.clone();
-            if namespace.uid() != due.uid {
-                return Ok::<_, std::convert::Infallible>(Change::Keep);
+    }
+
+    fn follow_pod(&mut self, change: &Changed, leaving: bool) {
+        if change.kind == EventKind::Deleted {
+            return;
+        }
+        let pod = &change.object;
+        let delays = self.played.delays;
+        let bound = is_bound(&pod.value);
+        match pod.value["status"]["phase"].as_str() {
+            _ if leaving => self.after(delays.terminate, Step::Terminate, pod),
+            _ if !bound => self.after(delays.schedule, Step::Schedule, pod),
+            Some("Pending") => {
+                let delay = delays.start + self.jitter(pod);
+                self.after(delay, Step::Start, pod);
             }
-            let finalizers = value["metadata"]["finalizers"]
-                .as_array()
-                .is_some_and(|f| !f.is_empty());
-            if left || finalizers {
-                // Writing the wait down makes the change that brings this step back.
-                let waits = value["status"]["waits"].as_u64().unwrap_or(0) + 1;
-                crate::defaults::object(&mut value, "status")
-                    .insert("waits".to_owned(), json!(waits));
-                return Ok(Change::Replace(value));
+            Some("Running") if controller_of(&pod.value).is_some_and(|o| o["kind"] == "Job") => {
+                self.after(delays.complete, Step::Complete, pod);
             }
-            value["spec"]["finalizers"] = json!([]);
-            Ok(Change::Remove(value))
+            _ => {}
+        }
+    }
+
+    fn act(&mut self, task: &Task) {
+        let (namespace, name) = (task.namespace.as_str(), task.name.as_str());
+        match task.step {
+            Step::Schedule => self.schedule(namespace, name),
+            Step::Start => self.start(task),
+            Step::Complete => self.complete(task),
+            Step::Terminate => self.terminate(task),
+            Step::Reschedule => self.reschedule(),
+            Step::Evict => self.evict(name),
+            Step::EmptyNamespace => self.empty_namespace(task),
+            Step::Boot => self.boot(task),
+            Step::Expire => self.delete(Kind::Job, namespace, name, &task.uid),
+            Step::Sync(kind) => match kind {
+                Kind::Namespace | Kind::Node | Kind::Pod => {}
+                Kind::Deployment => self.sync_deployment(namespace, name),
+                Kind::ReplicaSet | Kind::VirtualMachineInstanceReplicaSet => {
+                    self.sync_replica_set(kind, namespace, name);
+                }
+                Kind::StatefulSet => self.sync_stateful_set(namespace, name),
+                Kind::DaemonSet => self.sync_daemon_set(namespace, name),
+                Kind::Job => self.sync_job(namespace, name),
+                Kind::VirtualMachine => self.sync_machine(namespace, name),
+                Kind::VirtualMachineInstance => self.sync_instance(namespace, name),
+            },
+        }
+    }
+
+    /// Takes note of an object as it is now: also when changes arrive late or twice, the last look is right.
+    fn observe(&mut self, kind: Kind, namespace: &str, name: &str) {
+        let object = self.read(kind, namespace, name);
+        let value = object.as_ref().map(|object| &object.value);
+        match kind {
+            Kind::Pod => {
+                self.observe_place(namespace, name, value);
+                self.observe_member(kind, namespace, name, value);
+            }
+            Kind::VirtualMachineInstance => self.observe_member(kind, namespace, name, value),
+            Kind::Node => self.observe_node(name, value),
+            Kind::DaemonSet => {
+                let key = (namespace.to_owned(), name.to_owned());
+                if object.is_some() {
+                    self.daemon_sets.insert(key);
+                } else {
+                    self.daemon_sets.remove(&key);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn observe_node(&mut self, name: &str, value: Option<&Value>) {
+        if !self.nodes.set(name, value) {
+            return;
+        }
+        self.at_once(Step::Evict, "", name);
+        self.reschedule_soon();
+        for (namespace, name) in self.daemon_sets.clone() {
+            self.sync(Kind::DaemonSet, &namespace, &name);
+        }
+    }
+
+    fn observe_member(&mut self, kind: Kind, namespace: &str, name: &str, value: Option<&Value>) {
+        let member = value.and_then(|value| {
+            let owner = controller_of(value)?["uid"].as_str()?.to_owned();
+            Some((owner, Member::read(value)))
         });
-        match result {
-            Ok(Some(Outcome::Removed(_) | Outcome::Replaced(_) | Outcome::Kept(_)) | None) => {}
-            Err(never) => match never {},
+        self.members.set(kind, namespace, name, member);
+    }
+
+    /// The room a pod takes on its node, until it has finished.
+    fn observe_place(&mut self, namespace: &str, name: &str, value: Option<&Value>) {
+        let key = (namespace.to_owned(), name.to_owned());
+        let place = value.and_then(|pod| {
+            let finished = matches!(
+                pod["status"]["phase"].as_str(),
+                Some("Succeeded" | "Failed")
+            );
+            let node = pod["spec"]["nodeName"].as_str().filter(|n| !n.is_empty());
+            node.filter(|_| !finished).map(|node| Place {
+                node: node.to_owned(),
+                amount: Amount::requested(&pod["spec"]),
+            })
+        });
+        let before = self.places.remove(&key);
+        if let Some(before) = &before {
+            self.nodes.vacate(&before.node, before.amount);
+            if let Some(pods) = self.pods_on.get_mut(&before.node) {
+                pods.remove(&key);
+                if pods.is_empty() {
+                    self.pods_on.remove(&before.node);
+                }
+            }
+        }
+        match place {
+            Some(place) => {
+                self.nodes.occupy(&place.node, place.amount);
+                let pods = self.pods_on.entry(place.node.clone()).or_default();
+                pods.insert(key.clone());
+                self.places.insert(key, place);
+            }
+            None if before.is_some() => self.reschedule_soon(),
+            None => {}
         }
     }
 
-    /// Whether nothing is left.
-    fn empty(&self, resource: &Arc<Resource>, namespace: &str) -> bool {
-        let everything = |_: &Object| true;
-        let query = Query {
-            namespace: Some(namespace),
-            at: None,
-            after: None,
-            limit: 0,
-            matches: &everything,
+    /// A look of the controller of an object, soon.
+    fn sync(&mut self, kind: Kind, namespace: &str, name: &str) {
+        if !self.played.controllers || (kind.is_kubevirt() && !self.played.kubevirt) {
+            return;
+        }
+        let task = Task {
+            step: Step::Sync(kind),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            uid: String::new(),
         };
-        let Ok(page) = resource.collection.page(&|| self.store.revision(), &query) else {
-            return true;
+        self.queue.push(Instant::now() + SYNC_DELAY, task);
+    }
+
+    /// The same for the controller of an object's owner.
+    fn sync_owner(&mut self, object: &Object) {
+        let Some(owner) = controller_of(&object.value) else {
+            return;
         };
-        page.items.iter().fold(true, |empty, object| {
-            remove_now(
-                &self.store,
-                resource,
-                namespace,
-                object.name(),
-                object.uid(),
-            );
-            empty && resource.collection.get(namespace, object.name()).is_none()
-        })
+        if let (Some(kind), Some(name)) = (Kind::of_reference(owner), owner["name"].as_str()) {
+            self.sync(kind, object.namespace(), name);
+        }
+    }
+
+    fn after(&mut self, delay: Duration, step: Step, object: &Object) {
+        let task = Task {
+            step,
+            namespace: object.namespace().to_owned(),
+            name: object.name().to_owned(),
+            uid: object.uid().to_owned(),
+        };
+        self.queue.push(Instant::now() + delay, task);
+    }
+
+    fn at_once(&mut self, step: Step, namespace: &str, name: &str) {
+        let task = Task {
+            step,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            uid: String::new(),
+        };
+        self.queue.push(Instant::now(), task);
+    }
+
+    /// The random part of an object's delay: the same in every run for the same seed and name.
+    fn jitter(&self, object: &Object) -> Duration {
+        let most = u64::try_from(self.played.delays.jitter.as_nanos()).unwrap_or(u64::MAX);
+        if most == 0 {
+            return Duration::ZERO;
+        }
+        let drawn = [object.namespace(), "/", object.name()]
+            .iter()
+            .flat_map(|part| part.bytes())
+            .fold(mix(self.played.delays.seed), |state, byte| {
+                mix(state ^ u64::from(byte))
+            });
+        Duration::from_nanos(drawn % most)
+    }
+
+    fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(1);
+        mix(self.random)
     }
 }
 
-fn set_condition(pod: &mut Value, kind: &str, now: &str) {
-    let status = crate::defaults::object(pod, "status");
-    let conditions = status.entry("conditions").or_insert_with(|| json!([]));
-    let condition =
-        json!({"type": kind, "status": "True", "lastProbeTime": null, "lastTransitionTime": now});
-    match conditions {
-        Value::Array(list) => match list.iter_mut().find(|c| c["type"] == kind) {
-            Some(existing) => *existing = condition,
-            None => list.push(condition),
-        },
-        other => *other = json!([condition]),
-    }
+/// The owner reference of the controller.
+fn controller_of(value: &Value) -> Option<&Value> {
+    value["metadata"]["ownerReferences"]
+        .as_array()?
+        .iter()
+        .find(|owner| owner["controller"] == true)
 }
 
-/// What the scheduler does to a pod.
-pub(crate) fn bind(pod: &mut Value, node: &str, now: &str) {
-    crate::defaults::object(pod, "spec").insert("nodeName".to_owned(), json!(node));
-    set_condition(pod, "PodScheduled", now);
+fn is_bound(pod: &Value) -> bool {
+    pod["spec"]["nodeName"]
+        .as_str()
+        .is_some_and(|node| !node.is_empty())
 }
 
-/// What the kubelet does to a pod once its containers are up: KWOK's pod-ready stage.
-pub(crate) fn run_pod(pod: &mut Value, host_ip: &str, pod_ip: &str, now: &str) {
-    for kind in ["Initialized", "Ready", "ContainersReady"] {
-        set_condition(pod, kind, now);
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn jitter(seed: u64, name: &str) -> Duration {
+        let delays = Lifecycle {
+            jitter: Duration::from_millis(100),
+            seed,
+            ..Lifecycle::default()
+        };
+        let played = Played {
+            delays,
+            controllers: true,
+            kubevirt: false,
+        };
+        let store = Arc::new(Store::new(1));
+        let pods = store.resource("", "v1", "pods").unwrap();
+        let pod = json!({"metadata": {"namespace": "ns", "name": name}});
+        Worker::new(store, played).jitter(&Object::new(&pods, 1, pod))
     }
-    let statuses = |list: &Value, state: &Value, ready: bool| -> Value {
-        list.as_array()
-            .into_iter()
-            .flatten()
-            .map(|c| {
-                json!({
-                    "name": c["name"], "image": c["image"], "imageID": "", "ready": ready, "started": ready,
-                    "restartCount": 0, "lastState": {}, "state": state,
-                })
-            })
-            .collect()
-    };
-    let running = statuses(
-        &pod["spec"]["containers"],
-        &json!({"running": {"startedAt": now}}),
-        true,
-    );
-    let completed = json!({"terminated": {"exitCode": 0, "finishedAt": now, "reason": "Completed", "startedAt": now}});
-    let init = statuses(&pod["spec"]["initContainers"], &completed, true);
-    let status = crate::defaults::object(pod, "status");
-    status.insert("phase".to_owned(), json!("Running"));
-    status.insert("startTime".to_owned(), json!(now));
-    status.insert("hostIP".to_owned(), json!(host_ip));
-    status.insert("hostIPs".to_owned(), json!([{ "ip": host_ip }]));
-    status.insert("podIP".to_owned(), json!(pod_ip));
-    status.insert("podIPs".to_owned(), json!([{ "ip": pod_ip }]));
-    status.insert("containerStatuses".to_owned(), running);
-    if init.as_array().is_some_and(|i| !i.is_empty()) {
-        status.insert("initContainerStatuses".to_owned(), init);
+
+    #[test]
+    fn waits_are_drawn_by_seed_and_name() {
+        let of = |seed: u64| -> Vec<Duration> {
+            (0..100)
+                .map(|i| jitter(seed, &format!("pod-{i}")))
+                .collect()
+        };
+        let waits = of(1);
+        assert_eq!(waits, of(1));
+        assert_ne!(waits, of(2));
+        assert!(waits.iter().all(|wait| *wait < Duration::from_millis(100)));
+        // Drawn evenly, so the mean of so many is in the middle.
+        let mean = waits.iter().sum::<Duration>() / 100;
+        assert!(mean.abs_diff(Duration::from_millis(50)) < Duration::from_millis(12));
     }
 }

@@ -13,9 +13,10 @@ pub const FOREGROUND: &str = "Foreground deletion works as background deletion."
 /// Whom it does not ask.
 pub const ADMISSION: &str =
     "No admission, and no authorisation beyond an administrator and system:anonymous.";
-/// Who does not work there.
-pub const CONTROLLERS: &str =
-    "Pods get a node and run, but no controller makes pods of Deployments, Jobs and the like.";
+/// What its controllers do not do.
+pub const CONTROLLERS: &str = "Its controllers know nothing of minReadySeconds, PodDisruptionBudgets, volume claims of StatefulSets, preferred affinity, spreading and priorities; they adopt no orphans, and there are none for ReplicationControllers, CronJobs, HorizontalPodAutoscalers and endpoints.";
+/// What of KubeVirt is not there.
+pub const KUBEVIRT: &str = "Of KubeVirt (kubevirt=true) there are VirtualMachines, their instances and replica sets, without schemas, webhooks, migrations and the API of subresources.kubevirt.io.";
 
 /// All of them.
 pub const ALL: &[&str] = &[
@@ -25,4 +26,5 @@ pub const ALL: &[&str] = &[
     FOREGROUND,
     ADMISSION,
     CONTROLLERS,
+    KUBEVIRT,
 ];

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     config::Seed,
+    defaults, lifecycle,
     store::{Store, new_uid, now_rfc3339},
 };
 
@@ -37,6 +38,13 @@ pub(crate) fn seed(store: &Store, seed: &Seed) {
         add("namespaces", "", "", namespace(name));
     }
     add("services", "", "default", kubernetes_service());
+    if seed.kubevirt {
+        for mut definition in lifecycle::kubevirt::definitions() {
+            defaults::definition(&mut definition);
+            let group = "apiextensions.k8s.io";
+            add("customresourcedefinitions", group, "", definition);
+        }
+    }
     for i in 0..seed.nodes {
         add("nodes", "", "", node(i, &now));
     }
@@ -130,14 +138,50 @@ pub(crate) fn node_ip(i: u32) -> String {
     format!("10.{}.{}.{}", i / 65_536 % 64, i / 256 % 256, i % 256)
 }
 
-fn node(i: u32, now: &str) -> Value {
-    let name = format!("node-{i}");
+/// Conditions of a node whose kubelet is well.
+pub(crate) fn node_conditions(now: &str) -> Value {
     let condition = |kind: &str, status: &str, reason: &str, message: &str| {
         json!({
             "type": kind, "status": status, "reason": reason, "message": message,
             "lastHeartbeatTime": now, "lastTransitionTime": now,
         })
     };
+    json!([
+        condition(
+            "MemoryPressure",
+            "False",
+            "KubeletHasSufficientMemory",
+            "kubelet has sufficient memory available"
+        ),
+        condition(
+            "DiskPressure",
+            "False",
+            "KubeletHasNoDiskPressure",
+            "kubelet has no disk pressure"
+        ),
+        condition(
+            "PIDPressure",
+            "False",
+            "KubeletHasSufficientPID",
+            "kubelet has sufficient PID available"
+        ),
+        condition(
+            "NetworkUnavailable",
+            "False",
+            "RouteCreated",
+            "RouteController created a route"
+        ),
+        condition(
+            "Ready",
+            "True",
+            "KubeletReady",
+            "kubelet is posting ready status"
+        ),
+    ])
+}
+
+fn node(i: u32, now: &str) -> Value {
+    let name = format!("node-{i}");
     let resources = json!({
         "cpu": "32", "ephemeral-storage": "100Gi", "hugepages-1Gi": "0", "hugepages-2Mi": "0",
         "memory": "256Gi", "pods": "110",
@@ -163,13 +207,7 @@ fn node(i: u32, now: &str) -> Value {
             "addresses": [{"address": node_ip(i), "type": "InternalIP"}, {"address": name, "type": "Hostname"}],
             "allocatable": resources,
             "capacity": resources,
-            "conditions": [
-                condition("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-                condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-                condition("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-                condition("NetworkUnavailable", "False", "RouteCreated", "RouteController created a route"),
-                condition("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
-            ],
+            "conditions": node_conditions(now),
             "daemonEndpoints": {"kubeletEndpoint": {"Port": 10247}},
             "nodeInfo": {
                 "architecture": "amd64",

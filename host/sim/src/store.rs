@@ -25,7 +25,10 @@ pub(crate) use object::{Object, new_uid, now_rfc3339};
 pub(crate) use owners::Dependent;
 
 use self::owners::Owners;
-use crate::registry::{Registry, Resource};
+use crate::{
+    lifecycle::Kind,
+    registry::{Registry, Resource},
+};
 
 /// A change of an object that background work may have to follow up.
 #[derive(Clone, Debug)]
@@ -45,7 +48,7 @@ pub(crate) struct Store {
     /// Events a collection keeps for watches and continued lists.
     history_events: usize,
     owners: Mutex<Owners>,
-    /// Who follows up on changes: of pods, of namespaces, and of owners that are gone.
+    /// Who follows up on changes: of the kinds that [`Kind`] lists, and of owners that are gone.
     follower: Mutex<Option<mpsc::UnboundedSender<Changed>>>,
 }
 
@@ -143,6 +146,11 @@ impl Store {
         }
     }
 
+    /// The objects that name an owner.
+    pub(crate) fn dependents(&self, uid: &str) -> Vec<Dependent> {
+        self.owners.lock().of(uid)
+    }
+
     /// Lets the dependents of an object outlive it.
     pub(crate) fn orphan(&self, uid: &str) {
         let _ = self.owners.lock().take(uid);
@@ -172,7 +180,7 @@ impl Store {
                 }
             }
         };
-        let followed = resource.is("", "pods") || resource.is("", "namespaces");
+        let followed = Kind::of(resource).is_some();
         if (followed || !dependents.is_empty())
             && let Some(follower) = self.follower.lock().as_ref()
         {

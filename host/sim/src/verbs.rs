@@ -27,7 +27,8 @@ use crate::{
     table,
 };
 
-pub(crate) use delete::remove_now;
+pub(crate) use create::prepare;
+pub(crate) use delete::{delete_now_or_gracefully, remove_now};
 pub(crate) use list::list_metadata;
 
 /// Runs a verb.

@@ -20,6 +20,7 @@ Objects (--objects, and the value of --sim), comma-separated:
                   container `app` has logs
   configmaps=100  ConfigMaps cm-<i> in each ns-<i>, labelled app=sim
   secrets=0, services=0
+  kubevirt=false  true: the VirtualMachines, VirtualMachineInstances and their replica sets of KubeVirt, which run
 
 Faults (--faults, and --sim-faults), comma-separated:
   latency=5ms     every answer waits so long

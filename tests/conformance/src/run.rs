@@ -97,8 +97,11 @@ fn on_simulator() -> anyhow::Result<Vec<Ran>> {
             configmaps: 2,
             secrets: 0,
             services: 0,
+            kubevirt: false,
         },
         threads: 2,
+        // Nor are there any beside the real server.
+        controllers: false,
         ..SimConfig::default()
     })?);
     let folder = tempfile::tempdir()?;

@@ -66,6 +66,13 @@ impl Owners {
         }
     }
 
+    pub(super) fn of(&self, uid: &str) -> Vec<Dependent> {
+        self.0
+            .get(uid)
+            .map(|dependents| dependents.values().cloned().collect())
+            .unwrap_or_default()
+    }
+
     /// The dependents of an owner that is gone.
     pub(super) fn take(&mut self, uid: &str) -> Vec<Dependent> {
         self.0

@@ -74,7 +74,7 @@ pub(super) fn create(call: &Call<'_>, mut value: Value) -> Result<Answer, Status
 }
 
 /// Metadata the server owns, status the client does not set, defaults.
-fn prepare(resource: &Resource, value: &mut Value) {
+pub(crate) fn prepare(resource: &Resource, value: &mut Value) {
     let metadata = defaults::object(value, "metadata");
     for owned in [
         "selfLink",

@@ -1,5 +1,7 @@
 //! `delete` and `deletecollection`: at once, gracefully, or when the last finalizer is gone.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -8,8 +10,9 @@ use super::list::{Selection, namespace_of};
 use crate::{
     answer::Answer,
     handle::Call,
+    registry::Resource,
     status::{self, Status},
-    store::{Change, Object, Outcome, Query, now_rfc3339},
+    store::{Change, Object, Outcome, Query, Store, now_rfc3339},
 };
 
 /// `metav1.DeleteOptions`.
@@ -107,7 +110,7 @@ pub(super) fn delete(
             if options.orphan {
                 call.shared.store.orphan(current.uid());
             }
-            Ok(decide(call, current, options))
+            Ok(decide(resource, current, options.grace_period_seconds))
         })?;
     outcome.ok_or_else(|| Status::not_found(resource, name))
 }
@@ -145,8 +148,7 @@ fn check_preconditions(
     Ok(())
 }
 
-fn decide(call: &Call<'_>, current: &Object, options: &Options) -> Change {
-    let resource = &call.resource;
+fn decide(resource: &Resource, current: &Object, grace_period_seconds: Option<i64>) -> Change {
     let mut value = current.value.clone();
     let finalizers = value["metadata"]["finalizers"]
         .as_array()
@@ -169,8 +171,7 @@ fn decide(call: &Call<'_>, current: &Object, options: &Options) -> Change {
             Some("Succeeded" | "Failed")
         );
     let grace = if running_pod {
-        options
-            .grace_period_seconds
+        grace_period_seconds
             .or_else(|| value["spec"]["terminationGracePeriodSeconds"].as_i64())
             .map_or(30, |seconds| if seconds < 0 { 1 } else { seconds })
     } else {
@@ -199,10 +200,31 @@ fn decide(call: &Call<'_>, current: &Object, options: &Options) -> Change {
     Change::Replace(value)
 }
 
+/// Deletes an object as a client without options does.
+pub(crate) fn delete_now_or_gracefully(
+    store: &Store,
+    resource: &Arc<Resource>,
+    namespace: &str,
+    name: &str,
+    uid: &str,
+) {
+    let result = store.update(resource, namespace, name, |current| {
+        Ok::<_, std::convert::Infallible>(if current.uid() == uid {
+            decide(resource, current, None)
+        } else {
+            Change::Keep
+        })
+    });
+    match result {
+        Ok(_) => {}
+        Err(never) => match never {},
+    }
+}
+
 /// Removes an object whatever its grace period; finalizers still hold it.
 pub(crate) fn remove_now(
-    store: &crate::store::Store,
-    resource: &std::sync::Arc<crate::registry::Resource>,
+    store: &Store,
+    resource: &Arc<Resource>,
     namespace: &str,
     name: &str,
     uid: &str,

@@ -8,4 +8,6 @@
 mod api;
 mod client;
 mod faults;
+mod kubevirt;
 mod watch;
+mod workloads;
