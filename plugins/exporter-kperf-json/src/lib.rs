@@ -4,7 +4,6 @@
 //! single report of versions before 0.3.5. [`report`] says where our numbers differ on purpose.
 
 mod error_stats;
-mod go;
 mod percentiles;
 mod report;
 
@@ -69,8 +68,8 @@ impl Exporter for KperfJson {
     fn finish(self, whole: Summary) -> Result<(), Failure> {
         let mut output = Output::open(&self.sink)?;
         match self.format {
-            Format::Envelope => go::write(&mut output, &report::envelope(&whole, self.style))?,
-            Format::Flat => go::write(&mut output, &report::flat(&whole, self.style))?,
+            Format::Envelope => go_json::write(&mut output, &report::envelope(&whole, self.style))?,
+            Format::Flat => go_json::write(&mut output, &report::flat(&whole, self.style))?,
         }
         output.finish()
     }
