@@ -4,7 +4,7 @@
 pub use crate::v0_1::kperf::{
     core::vocabulary::Label,
     report::measures::{
-        Counter, FailedExchange, Finding, Histogram, Interval, Metric, Phase, PluginUse, Quantile,
-        Samples, Series, Summary,
+        Counter, Distribution, FailedExchange, Finding, Histogram, Interval, Metric, ObjectRow,
+        ObjectTable, Phase, PluginUse, Quantile, Samples, Series, Summary, Threshold,
     },
 };

@@ -51,8 +51,9 @@ impl Exporter for KperfJson {
     type Config = Config;
 
     fn begin(context: BeginContext, config: Config) -> Result<Self, Failure> {
-        if context.sink_kind == "http" {
-            let message = "kperf_json writes a file or standard output, not a URL";
+        if !matches!(context.sink_kind.as_str(), "file" | "stdout") {
+            let message =
+                "kperf_json writes a file or standard output, neither a URL nor a directory";
             return Err(Failure::new("wrong-kind", message).hint(
                 "next",
                 "use `--output kperf_json=PATH` or `--output kperf_json`",
