@@ -1,4 +1,4 @@
-//! Destinations of results: files, standard output, URLs.
+//! Destinations of results: files, directories, standard output, URLs.
 //!
 //! Enters: what the user wrote after `--output NAME=`. Leaves: [`Declared`], the one destination an exporter is given;
 //! the plugin knows it by name, and neither path nor URL nor credentials ever reach it.
@@ -24,6 +24,8 @@ pub enum Destination {
     Stdout,
     /// A file; the parent directories are made if need be.
     File(PathBuf),
+    /// A directory, made if need be, in which an exporter names its files itself.
+    Directory(PathBuf),
     /// Everything below an `http://` or `https://` URL.
     Http(HttpDestination),
 }
@@ -32,10 +34,14 @@ pub enum Destination {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum DestinationError {
     /// Nothing after the `=`.
-    #[error("the destination is empty: give a file, an http(s) URL, or - for stdout")]
+    #[error(
+        "the destination is empty: give a file, a directory (ending in /), an http(s) URL, or - for stdout"
+    )]
     Empty,
     /// A scheme that is not spoken here.
-    #[error("`{0}://` is not a destination: give a file, an http(s) URL, or - for stdout")]
+    #[error(
+        "`{0}://` is not a destination: give a file, a directory (ending in /), an http(s) URL, or - for stdout"
+    )]
     Scheme(String),
     /// A URL that cannot be read. The URL is not repeated: it may hold credentials.
     #[error("the destination URL cannot be used: {0}")]
@@ -43,7 +49,7 @@ pub enum DestinationError {
 }
 
 impl Destination {
-    /// Reads `-`, a URL, or a path.
+    /// Reads `-`, a URL, or a path. A path is a directory when it ends in `/` or is one already.
     ///
     /// # Errors
     /// Empty text, a URL that is not plain HTTP(S) or cannot be read.
@@ -62,16 +68,24 @@ impl Destination {
             Some((scheme, _)) if is_scheme(scheme) => {
                 Err(DestinationError::Scheme(scheme.to_owned()))
             }
-            _ => Ok(Self::File(PathBuf::from(text))),
+            _ => {
+                let path = PathBuf::from(text);
+                Ok(if text.ends_with('/') || path.is_dir() {
+                    Self::Directory(path)
+                } else {
+                    Self::File(path)
+                })
+            }
         }
     }
 
-    /// The word an exporter is told: `stdout`, `file` or `http`.
+    /// The word an exporter is told: `stdout`, `file`, `directory` or `http`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Stdout => "stdout",
             Self::File(_) => "file",
+            Self::Directory(_) => "directory",
             Self::Http(_) => "http",
         }
     }
@@ -88,7 +102,7 @@ impl std::fmt::Display for Destination {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Stdout => f.write_str("stdout"),
-            Self::File(path) => write!(f, "{}", path.display()),
+            Self::File(path) | Self::Directory(path) => write!(f, "{}", path.display()),
             Self::Http(http) => write!(f, "{http}"),
         }
     }
@@ -140,11 +154,26 @@ impl Declared {
 }
 
 impl Sinks for Declared {
-    fn open(&self, name: &str) -> Result<Box<dyn Output>, Failure> {
-        match self.named(name)? {
-            Destination::Stdout => Ok(Box::new(file::Stdout::new())),
-            Destination::File(path) => Ok(Box::new(file::File::create(path)?)),
-            Destination::Http(http) => {
+    fn open(&self, name: &str, file: &str) -> Result<Box<dyn Output>, Failure> {
+        match (self.named(name)?, file) {
+            (Destination::Stdout, "") => Ok(Box::new(file::Stdout::new())),
+            (Destination::File(path), "") => Ok(Box::new(file::File::create(path)?)),
+            (Destination::Directory(path), "") => {
+                let message = format!(
+                    "{} is a directory, and this exporter writes a single file: name the file",
+                    path.display()
+                );
+                Err(failure("wrong-kind", message))
+            }
+            // The runtime has checked that the name is one step.
+            (Destination::Directory(path), file) => {
+                Ok(Box::new(file::File::create_in(path, file)?))
+            }
+            (other @ (Destination::Stdout | Destination::File(_)), file) => {
+                let message = format!("{other} is not a directory: it has no file {file:?} in it");
+                Err(failure("wrong-kind", message))
+            }
+            (Destination::Http(http), _) => {
                 let message = format!(
                     "{http} is a URL: it takes deliveries, not a file; give a path or - instead"
                 );
@@ -188,6 +217,9 @@ mod tests {
             ("a.json", "file"),
             ("dir/a=b.json", "file"),
             ("a:b", "file"),
+            ("results/", "directory"),
+            ("/", "directory"),
+            ("..", "directory"),
             ("http://127.0.0.1:9091", "http"),
             ("HTTPS://gateway/prefix", "http"),
         ] {
@@ -206,8 +238,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.json");
         let file = Declared::new(Destination::File(path.clone()));
-        assert_eq!(file.open("/etc/passwd").err().unwrap().code, "no-such-sink");
-        assert_eq!(file.open("").err().unwrap().code, "no-such-sink");
+        let refused = |name, in_it| file.open(name, in_it).err().unwrap().code;
+        assert_eq!(refused("/etc/passwd", ""), "no-such-sink");
+        assert_eq!(refused("", ""), "no-such-sink");
+        assert_eq!(refused(Declared::NAME, "b.json"), "wrong-kind");
         let delivery = || Delivery {
             method: "PUT".to_owned(),
             path: "/a".to_owned(),
@@ -229,9 +263,35 @@ mod tests {
         assert!(!path.exists());
 
         let url = Declared::new(Destination::parse("http://user:secret@127.0.0.1:1/").unwrap());
-        let refused = url.open(Declared::NAME).err().unwrap();
+        let refused = url.open(Declared::NAME, "").err().unwrap();
         assert_eq!(refused.code, "wrong-kind");
         assert!(!refused.message.contains("secret"), "{}", refused.message);
         assert!(!format!("{url:?}").contains("secret"));
+    }
+
+    #[test]
+    fn files_in_a_directory_appear_whole_with_it() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("results");
+        let text = format!("{}/", path.display());
+        let directory = Declared::new(Destination::parse(&text).unwrap());
+        let unnamed = directory.open(Declared::NAME, "").err().unwrap();
+        assert_eq!(unnamed.code, "wrong-kind");
+        assert!(!path.exists(), "nothing is made for a refusal");
+
+        let mut kept = directory.open(Declared::NAME, "a.json").unwrap();
+        let mut dropped = directory.open(Declared::NAME, "b.json").unwrap();
+        kept.write(b"{}").unwrap();
+        dropped.write(b"{").unwrap();
+        kept.finish().unwrap();
+        drop(dropped);
+        let names: Vec<_> = std::fs::read_dir(&path)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(names, ["a.json"]);
+        // Once it is there, the separator is not needed any more.
+        let again = Destination::parse(path.to_str().unwrap()).unwrap();
+        assert_eq!(again, Destination::Directory(path));
     }
 }

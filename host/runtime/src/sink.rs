@@ -19,11 +19,12 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The destinations one exporter was given. Names are checked here: a plugin may ask for any.
 pub trait Sinks: Send + Sync {
-    /// Opens a destination that is a file or standard output.
+    /// Opens a destination that is a file, standard output or a directory. `file` is the name of a file in a
+    /// directory, one step of a path and checked as such, and empty for the others.
     ///
     /// # Errors
     /// `no-such-sink`, `wrong-kind` or `io`.
-    fn open(&self, name: &str) -> Result<Box<dyn Output>, Failure>;
+    fn open(&self, name: &str, file: &str) -> Result<Box<dyn Output>, Failure>;
 
     /// Sends to a destination that is a URL; any status is a receipt.
     ///
@@ -65,14 +66,41 @@ pub fn failure(code: &str, message: impl Into<String>) -> Failure {
     }
 }
 
+/// Most bytes of a file's name, which is what file systems take.
+const FILE_NAME_BYTES: usize = 255;
+
+/// Lets through what is one step of a path, whatever the file system: no separator of any system, no step up, no
+/// control character. Empty is no name; it stands for a destination that is a file itself.
+fn checked_file_name(file: &str) -> Result<(), Failure> {
+    let wrong = if file == "." || file == ".." {
+        "is not the name of a file"
+    } else if file.contains(['/', '\\']) {
+        "has a separator in it"
+    } else if file.chars().any(char::is_control) {
+        "has a control character in it"
+    } else if file.len() > FILE_NAME_BYTES {
+        "is longer than 255 bytes"
+    } else {
+        return Ok(());
+    };
+    let shown: String = file.chars().take(64).collect();
+    Err(failure(
+        "bad-name",
+        format!("{shown:?} {wrong}: a file in a directory is named by one step"),
+    ))
+}
+
 impl measures::Host for Guest {}
 
 impl sink::Host for Guest {
     async fn open(
         &mut self,
         name: String,
-        _file: String,
+        file: String,
     ) -> wasmtime::Result<Result<Resource<OpenOutput>, Failure>> {
+        if let Err(failure) = checked_file_name(&file) {
+            return Ok(Err(failure));
+        }
         let limit = self.limits.open_outputs;
         if self.outputs_open >= limit {
             return Ok(Err(failure(
@@ -83,7 +111,7 @@ impl sink::Host for Guest {
         let Some(sinks) = &self.sinks else {
             return Ok(Err(failure("no-such-sink", "there are no sinks")));
         };
-        match sinks.open(&name) {
+        match sinks.open(&name, &file) {
             Ok(output) => {
                 self.outputs_open += 1;
                 Ok(Ok(self.table.push(OpenOutput(Some(output)))?))
@@ -171,4 +199,43 @@ pub(crate) fn add_refusals_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Re
         })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_named_by_one_step() {
+        for good in [
+            "",
+            "a.json",
+            "...",
+            "..a",
+            "a b_2024-07-29T19:29:52Z.json",
+            "ü",
+            "-",
+        ] {
+            assert!(checked_file_name(good).is_ok(), "{good:?}");
+        }
+        let long = "a".repeat(256);
+        for bad in [
+            ".",
+            "..",
+            "/",
+            "a/b",
+            "../a",
+            "/etc/passwd",
+            "a\\b",
+            "a\0",
+            "a\n",
+            "\u{85}",
+            &long,
+        ] {
+            let failure = checked_file_name(bad).unwrap_err();
+            assert_eq!(failure.code, "bad-name", "{bad:?}");
+            assert!(failure.message.len() < 200 && !failure.message.contains('\n'));
+        }
+        assert!(checked_file_name(&"a".repeat(255)).is_ok());
+    }
 }

@@ -17,8 +17,9 @@ use crate::{
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Results")]
 pub struct OutputArgs {
-    /// Hand the results to an exporter: a bundled one (json, kperf-json, pushgateway) or a path to a
-    /// component. DEST is a file, an http(s) URL, or - for stdout (the default). Repeatable.
+    /// Hand the results to an exporter: a bundled one (json, kperf-json, perf-data, junit, pushgateway) or a path to a
+    /// component. DEST is a file, a directory (ending in /), an http(s) URL, or - for stdout (the default).
+    /// Repeatable.
     #[arg(short, long = "output", value_name = "NAME[=DEST]")]
     pub outputs: Vec<String>,
     /// Configure an exporter, for example kperf-json.format=flat. Repeatable.

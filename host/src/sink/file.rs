@@ -80,6 +80,19 @@ impl File {
     }
 }
 
+impl File {
+    /// A file by a name that a plugin chose. What it could reach through a link, or write into a pipe, lies outside of
+    /// the directory that the user gave it.
+    pub(super) fn create_in(directory: &Path, name: &str) -> Result<Self, Failure> {
+        let path = directory.join(name);
+        if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
+            let error = io::Error::other("something is there that is not a file");
+            return Err(cannot_write(&path, &error));
+        }
+        Self::create(&path)
+    }
+}
+
 impl Target {
     fn create(path: &Path) -> io::Result<Self> {
         match fs::metadata(path) {
@@ -308,6 +321,27 @@ mod tests {
             fs::metadata(&real).unwrap().permissions().mode() & 0o777,
             0o640
         );
+    }
+
+    #[test]
+    fn in_a_directory_links_are_not_followed() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("results");
+        let outside = root.path().join("outside");
+        fs::create_dir(&directory).unwrap();
+        fs::write(&outside, "kept").unwrap();
+        symlink(&outside, directory.join("link")).unwrap();
+        fs::create_dir(directory.join("below")).unwrap();
+        for name in ["link", "below"] {
+            let failure = File::create_in(&directory, name).err().unwrap();
+            assert_eq!(failure.code, "io", "{}", failure.message);
+        }
+        assert_eq!(fs::read(&outside).unwrap(), b"kept");
+        fs::write(directory.join("old"), "old").unwrap();
+        let mut file = Box::new(File::create_in(&directory, "old").unwrap());
+        file.write(b"new").unwrap();
+        file.finish().unwrap();
+        assert_eq!(fs::read(directory.join("old")).unwrap(), b"new");
     }
 
     #[test]

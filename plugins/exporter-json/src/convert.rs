@@ -33,6 +33,13 @@ pub(crate) fn report(whole: wit::Summary) -> serde_json::Result<doc::Report> {
         environment: named(whole.environment),
         plugins: whole.plugins.into_iter().map(plugin).collect(),
         metrics: whole.metrics.into_iter().map(metric).collect(),
+        distributions: whole.distributions.into_iter().map(distribution).collect(),
+        objects: whole
+            .objects
+            .into_iter()
+            .map(object_table)
+            .collect::<Result<_, _>>()?,
+        thresholds: whole.thresholds.into_iter().map(threshold).collect(),
         overall: series(whole.overall, true),
         series: whole
             .series
@@ -167,6 +174,49 @@ fn metric(one: wit::Metric) -> doc::Metric {
         value: one.value.is_finite().then_some(one.value),
         unit: one.unit,
         labels: user_labels(one.labels),
+    }
+}
+
+fn distribution(one: wit::Distribution) -> doc::Distribution {
+    doc::Distribution {
+        name: one.name,
+        labels: user_labels(one.labels),
+        times: histogram(one.times, true),
+        missing: one.missing,
+    }
+}
+
+/// Rows become columns; a row that lacks a stamp has 0 there, which is its word for never.
+fn object_table(one: wit::ObjectTable) -> serde_json::Result<doc::ObjectTable> {
+    let rows = &one.objects;
+    let milestones = one.milestones.into_iter().enumerate().map(|(at, name)| {
+        let stamps = |of: fn(&wit::ObjectRow) -> &[u64]| {
+            let stamp = |row| of(row).get(at).copied().unwrap_or(0);
+            column(rows.iter().map(stamp).collect::<Vec<u64>>())
+        };
+        Ok(doc::Milestone {
+            name,
+            received_ns: stamps(|row| &row.received_ns)?,
+            api_unix_us: stamps(|row| &row.api_unix_us)?,
+        })
+    });
+    Ok(doc::ObjectTable {
+        name: one.name,
+        api_version: one.api_version,
+        kind: one.kind,
+        namespaces: column(rows.iter().map(|row| &row.namespace).collect())?,
+        names: column(rows.iter().map(|row| &row.name).collect())?,
+        milestones: milestones.collect::<serde_json::Result<_>>()?,
+    })
+}
+
+fn threshold(one: wit::Threshold) -> doc::Threshold {
+    doc::Threshold {
+        expression: one.expression,
+        measured: one.measured.filter(|value| value.is_finite()),
+        limit: one.limit.is_finite().then_some(one.limit),
+        unit: one.unit,
+        passed: one.passed,
     }
 }
 

@@ -51,6 +51,12 @@ pub(crate) struct Report {
     pub(crate) plugins: Vec<Plugin>,
     /// Numbers about the whole run that are neither latencies nor counts.
     pub(crate) metrics: Vec<Metric>,
+    /// How long things took that are no requests, for example the start of pods.
+    pub(crate) distributions: Vec<Distribution>,
+    /// Objects that were followed, one table for each tracker.
+    pub(crate) objects: Vec<ObjectTable>,
+    /// Limits that were set, and what became of them.
+    pub(crate) thresholds: Vec<Threshold>,
     /// All requests of all phases together.
     pub(crate) overall: Series,
     /// All phases together, by kind of request.
@@ -189,6 +195,71 @@ pub(crate) struct Metric {
     /// Labels of the metric; left out when there are none.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) labels: BTreeMap<String, String>,
+}
+
+/// How long something took, over many objects.
+#[derive(Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct Distribution {
+    /// What took so long, for example `pod_startup`; not unique where `labels` tell several apart.
+    pub(crate) name: String,
+    /// Labels of the distribution; left out when there are none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) labels: BTreeMap<String, String>,
+    /// The times. Their percentiles are exact: nearest rank over all values.
+    pub(crate) times: Histogram,
+    /// Objects that have no value because they never came that far.
+    pub(crate) missing: u64,
+}
+
+/// Objects that were followed. Columns hold a row for each object, in the order the objects were first seen.
+#[derive(Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct ObjectTable {
+    /// Name of the tracker.
+    pub(crate) name: String,
+    /// For example `v1`.
+    pub(crate) api_version: String,
+    /// For example `Pod`.
+    pub(crate) kind: String,
+    /// Namespaces of the objects; empty text for objects without one.
+    #[schemars(with = "Vec<String>")]
+    pub(crate) namespaces: Box<RawValue>,
+    /// Names of the objects.
+    #[schemars(with = "Vec<String>")]
+    pub(crate) names: Box<RawValue>,
+    /// When the objects reached each milestone.
+    pub(crate) milestones: Vec<Milestone>,
+}
+
+/// When every object of a table reached one milestone.
+#[derive(Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct Milestone {
+    /// Name of the milestone.
+    pub(crate) name: String,
+    /// When the host received it, nanoseconds from the start of the run; 0 = never.
+    #[schemars(with = "Vec<u64>")]
+    pub(crate) received_ns: Box<RawValue>,
+    /// The objects' own times, microseconds since the Unix epoch; 0 = none.
+    #[schemars(with = "Vec<u64>")]
+    pub(crate) api_unix_us: Box<RawValue>,
+}
+
+/// A limit that was set, and what became of it.
+#[derive(Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct Threshold {
+    /// As it was written: `pod_startup p99 <= 5s`.
+    pub(crate) expression: String,
+    /// What was measured, in `unit`; null when nothing was.
+    pub(crate) measured: Option<f64>,
+    /// The limit, in `unit`; null when it is not finite.
+    pub(crate) limit: Option<f64>,
+    /// Base unit: `seconds`, `ratio`, …
+    pub(crate) unit: String,
+    /// Whether the limit was kept.
+    pub(crate) passed: bool,
 }
 
 /// Something the run wants to say.

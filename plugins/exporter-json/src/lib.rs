@@ -16,8 +16,8 @@ use serde_json::value::{RawValue, to_raw_value};
 mod wit {
     pub(crate) use kperf_sdk::{
         exporter::{
-            Counter, FailedExchange, Finding, Histogram, Interval, Metric, Phase, PluginUse,
-            Samples, Series, Summary,
+            Counter, Distribution, FailedExchange, Finding, Histogram, Interval, Metric, ObjectRow,
+            ObjectTable, Phase, PluginUse, Samples, Series, Summary, Threshold,
         },
         failure::Label,
     };
@@ -62,8 +62,8 @@ impl Exporter for Json {
     type Config = Config;
 
     fn begin(context: BeginContext, config: Config) -> Result<Self, Failure> {
-        if context.sink_kind == "http" {
-            let message = "json writes a file or standard output, not a URL";
+        if !matches!(context.sink_kind.as_str(), "file" | "stdout") {
+            let message = "json writes a file or standard output, neither a URL nor a directory";
             return Err(Failure::new("wrong-kind", message)
                 .hint("next", "use `--output json=PATH` or `--output json`"));
         }

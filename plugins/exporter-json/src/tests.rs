@@ -121,6 +121,16 @@ fn series(name: &str, values_ns: &[u64]) -> wit::Series {
     }
 }
 
+fn threshold(expression: &str, measured: Option<f64>, limit: f64) -> wit::Threshold {
+    wit::Threshold {
+        expression: expression.to_owned(),
+        measured,
+        limit,
+        unit: "seconds".to_owned(),
+        passed: measured.is_some(),
+    }
+}
+
 fn summary() -> Summary {
     let list = || {
         series(
@@ -174,6 +184,45 @@ fn summary() -> Summary {
         overall: list(),
         series: vec![list()],
         metrics: Vec::new(),
+        distributions: vec![
+            wit::Distribution {
+                name: "pod_startup".to_owned(),
+                labels: labels([("set", "Stateless")]),
+                times: histogram(&[1_000_000_000, 2_000_000_000]),
+                missing: 3,
+            },
+            wit::Distribution {
+                name: "never".to_owned(),
+                labels: Vec::new(),
+                times: histogram(&[]),
+                missing: 0,
+            },
+        ],
+        objects: vec![wit::ObjectTable {
+            name: "pods".to_owned(),
+            api_version: "v1".to_owned(),
+            kind: "Pod".to_owned(),
+            milestones: vec!["created".to_owned(), "running".to_owned()],
+            objects: vec![
+                wit::ObjectRow {
+                    namespace: "a".to_owned(),
+                    name: "one".to_owned(),
+                    received_ns: vec![5, 6],
+                    api_unix_us: vec![7, 0],
+                },
+                // A row shorter than the milestones.
+                wit::ObjectRow {
+                    namespace: String::new(),
+                    name: "two".to_owned(),
+                    received_ns: vec![8],
+                    api_unix_us: Vec::new(),
+                },
+            ],
+        }],
+        thresholds: vec![
+            threshold("pod_startup p99 <= 5s", Some(2.0), 5.0),
+            threshold("nothing p99 <= 5s", None, f64::INFINITY),
+        ],
         verdict: "suspect".to_owned(),
         findings: vec![wit::Finding {
             severity: "warning".to_owned(),
@@ -253,6 +302,43 @@ fn a_full_report_is_valid_and_complete() {
 }
 
 #[test]
+fn what_a_benchmark_measured_is_there() {
+    let (text, report) = written(json!({}), Vec::new(), summary());
+    let one = &report["distributions"][0];
+    assert_eq!(one["name"], "pod_startup");
+    assert_eq!(one["labels"], json!({ "set": "Stateless" }));
+    assert_eq!(one["missing"], 3);
+    assert_eq!(one["times"]["count"], 2);
+    assert!(one["times"]["hdr_v2_deflate_base64"].is_string());
+    assert_eq!(
+        report["distributions"][1],
+        json!({ "name": "never", "times": { "count": 0 }, "missing": 0 })
+    );
+    assert_eq!(
+        report["objects"],
+        json!([{
+            "name": "pods", "api_version": "v1", "kind": "Pod",
+            "namespaces": ["a", ""], "names": ["one", "two"],
+            "milestones": [
+                { "name": "created", "received_ns": [5, 8], "api_unix_us": [7, 0] },
+                { "name": "running", "received_ns": [6, 0], "api_unix_us": [0, 0] },
+            ],
+        }])
+    );
+    assert!(
+        text.contains("\"received_ns\": [5,8]"),
+        "a column is one line"
+    );
+    assert_eq!(
+        report["thresholds"],
+        json!([
+            { "expression": "pod_startup p99 <= 5s", "measured": 2.0, "limit": 5.0, "unit": "seconds", "passed": true },
+            { "expression": "nothing p99 <= 5s", "measured": null, "limit": null, "unit": "seconds", "passed": false },
+        ])
+    );
+}
+
+#[test]
 fn histograms_come_back_whole() {
     use base64::Engine;
     let (_, report) = written(json!({}), Vec::new(), summary());
@@ -328,6 +414,9 @@ fn the_schema_refuses_what_is_not_a_report() {
     for bad in [
         changed("/schema", json!("kperf-host/report/v2")),
         changed("/length_ns", json!(-1)),
+        changed("/distributions/0/missing", json!(-1)),
+        changed("/objects/0/milestones/0/received_ns", json!(["0"])),
+        changed("/thresholds/0/passed", json!("yes")),
         changed("/overall/response_time", json!({ "count": 1 })),
         changed("/overall/response_time/percentiles_ns", json!({ "50": 1 })),
         changed("/phases/0/settings", json!({ "rate": 500 })),
@@ -341,17 +430,19 @@ fn the_schema_refuses_what_is_not_a_report() {
 }
 
 #[test]
-fn a_url_is_refused_before_the_run() {
-    let context = BeginContext {
-        run_id: String::new(),
-        sink: "out".to_owned(),
-        sink_kind: "http".to_owned(),
-        labels: Vec::new(),
-    };
-    assert_eq!(
-        Json::begin(context, Config::default()).err().unwrap().code,
-        "wrong-kind"
-    );
+fn a_url_or_a_directory_is_refused_before_the_run() {
+    for kind in ["http", "directory"] {
+        let context = BeginContext {
+            run_id: String::new(),
+            sink: "out".to_owned(),
+            sink_kind: kind.to_owned(),
+            labels: Vec::new(),
+        };
+        assert_eq!(
+            Json::begin(context, Config::default()).err().unwrap().code,
+            "wrong-kind"
+        );
+    }
 }
 
 #[test]

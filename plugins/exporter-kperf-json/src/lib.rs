@@ -4,7 +4,6 @@
 //! single report of versions before 0.3.5. [`report`] says where our numbers differ on purpose.
 
 mod error_stats;
-mod go;
 mod percentiles;
 mod report;
 
@@ -52,8 +51,9 @@ impl Exporter for KperfJson {
     type Config = Config;
 
     fn begin(context: BeginContext, config: Config) -> Result<Self, Failure> {
-        if context.sink_kind == "http" {
-            let message = "kperf_json writes a file or standard output, not a URL";
+        if !matches!(context.sink_kind.as_str(), "file" | "stdout") {
+            let message =
+                "kperf_json writes a file or standard output, neither a URL nor a directory";
             return Err(Failure::new("wrong-kind", message).hint(
                 "next",
                 "use `--output kperf_json=PATH` or `--output kperf_json`",
@@ -69,8 +69,8 @@ impl Exporter for KperfJson {
     fn finish(self, whole: Summary) -> Result<(), Failure> {
         let mut output = Output::open(&self.sink)?;
         match self.format {
-            Format::Envelope => go::write(&mut output, &report::envelope(&whole, self.style))?,
-            Format::Flat => go::write(&mut output, &report::flat(&whole, self.style))?,
+            Format::Envelope => go_json::write(&mut output, &report::envelope(&whole, self.style))?,
+            Format::Flat => go_json::write(&mut output, &report::flat(&whole, self.style))?,
         }
         output.finish()
     }

@@ -3,7 +3,7 @@
 //! Enters: raw latencies, or a histogram's quantiles. Leaves: pairs of percentile and seconds; none without a value.
 //! From raw data they are exact; from a histogram they carry its precision (three significant digits).
 
-use crate::{go, wit};
+use crate::wit;
 
 /// `[percentile, seconds]`, ascending.
 pub(crate) type Pairs = Vec<[f64; 2]>;
@@ -24,7 +24,7 @@ impl Latencies {
     }
 
     pub(crate) fn seconds(self) -> Vec<f64> {
-        self.0.into_iter().map(go::seconds).collect()
+        self.0.into_iter().map(go_json::seconds).collect()
     }
 
     /// The index is `ceil(n × p)`, less one if it is above zero: kperf's rule, and no interpolation.
@@ -36,7 +36,7 @@ impl Latencies {
                 let rank = (count * p).ceil() as usize;
                 self.0
                     .get(rank.saturating_sub(1))
-                    .map(|ns| [p, go::seconds(*ns)])
+                    .map(|ns| [p, go_json::seconds(*ns)])
             })
             .collect()
     }
@@ -59,7 +59,7 @@ pub(crate) fn of_histogram(histogram: &wit::Histogram) -> Pairs {
                 Some(quantile) if p < 1.0 => quantile.value_ns,
                 _ => histogram.max_ns,
             };
-            [p, go::seconds(ns)]
+            [p, go_json::seconds(ns)]
         })
         .collect()
 }

@@ -15,7 +15,6 @@ use serde::Serialize;
 
 use crate::{
     error_stats::{ErrorStats, Style, error_stats},
-    go,
     percentiles::{Latencies, Pairs},
     wit,
 };
@@ -233,7 +232,7 @@ fn errors(phase: &wit::Phase, server: &str) -> Vec<ResponseError> {
                     method,
                     url,
                     timestamp: rfc3339_nano(*intended_unix_us, *response_ns),
-                    duration: go::seconds(*service_ns),
+                    duration: go_json::seconds(*service_ns),
                     class: failure.class.clone(),
                     code: if is_http { failure.status } else { 0 },
                     message: if is_http {

@@ -80,8 +80,19 @@ impl Default for Config {
 
 /// Labels the samples carry themselves; the gateway would overwrite them with those of the grouping key, and
 /// samples that differ only there would collide.
-const OWN_LABELS: [&str; 9] = [
-    "series", "phase", "result", "class", "event", "verdict", "severity", "le", "quantile",
+const OWN_LABELS: [&str; 12] = [
+    "series",
+    "phase",
+    "result",
+    "class",
+    "event",
+    "verdict",
+    "severity",
+    "distribution",
+    "threshold",
+    "unit",
+    "le",
+    "quantile",
 ];
 
 impl Config {

@@ -24,7 +24,9 @@ mod wit {
     #[cfg(test)]
     pub(crate) use kperf_sdk::exporter::Quantile;
     pub(crate) use kperf_sdk::{
-        exporter::{Counter, Histogram, Interval, Metric, Phase, Series, Summary},
+        exporter::{
+            Counter, Distribution, Histogram, Interval, Metric, Phase, Series, Summary, Threshold,
+        },
         failure::Label,
     };
 }
@@ -43,6 +45,11 @@ impl Exporter for Pushgateway {
 
     fn begin(context: BeginContext, config: Config) -> Result<Self, Failure> {
         config.validate()?;
+        if context.sink_kind == "directory" {
+            let message = "pushgateway writes to a URL, a file or standard output, not a directory";
+            return Err(Failure::new("wrong-kind", message)
+                .hint("next", "use `--output pushgateway=http://HOST:9091`"));
+        }
         Ok(Self {
             path: grouping::path(&config.job, &config.grouping),
             is_url: context.sink_kind == "http",
@@ -70,8 +77,9 @@ impl Exporter for Pushgateway {
     }
 
     fn finish(self, whole: Summary) -> Result<(), Failure> {
-        let totals = totals::of_phases(&whole.phases, &self.bounds())?;
-        let exposition = metrics::finished(&whole, &totals, self.config.latency);
+        let bounds = self.bounds();
+        let totals = totals::of_phases(&whole.phases, &bounds)?;
+        let exposition = metrics::finished(&whole, &totals, self.config.latency, &bounds)?;
         if self.is_url {
             self.push(&exposition, true)
         } else {

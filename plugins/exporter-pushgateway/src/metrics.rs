@@ -7,6 +7,8 @@
 //! outside carry the prefix `label_`. Histograms and summaries have different names, because a gateway refuses a
 //! name that any group, however old, holds with another type.
 
+use kperf_sdk::Failure;
+
 use crate::{
     config::Shape,
     exposition::{Exposition, Labels, sanitised},
@@ -26,12 +28,66 @@ pub(crate) fn in_progress(run_id: &str, totals: &Totals, shape: Shape) -> Exposi
 }
 
 /// Everything known at the end.
-pub(crate) fn finished(whole: &wit::Summary, totals: &Totals, shape: Shape) -> Exposition {
+///
+/// # Errors
+/// When the histogram of a distribution cannot be read.
+pub(crate) fn finished(
+    whole: &wit::Summary,
+    totals: &Totals,
+    shape: Shape,
+    bounds: &[f64],
+) -> Result<Exposition, Failure> {
     let mut exposition = Exposition::default();
     run_state(&mut exposition, false);
     run(&mut exposition, whole);
     phases(&mut exposition, totals, shape);
-    exposition
+    for one in &whole.distributions {
+        object_times(&mut exposition, one, shape, bounds)?;
+    }
+    for one in &whole.thresholds {
+        threshold(&mut exposition, one);
+    }
+    Ok(exposition)
+}
+
+/// How long something took, over many objects. One family for all: names are a label, as those of series are.
+fn object_times(
+    exposition: &mut Exposition,
+    one: &wit::Distribution,
+    shape: Shape,
+    bounds: &[f64],
+) -> Result<(), Failure> {
+    let labels = Labels::new().with("distribution", &one.name);
+    let labels = one.labels.iter().fold(labels, |labels, label| {
+        labels.with_foreign(&label.key, &label.value)
+    });
+    exposition.gauge(
+        "kperf_objects_missing",
+        "Objects that never came so far as to have a time.",
+        labels.clone(),
+        one.missing as f64,
+    );
+    let latency = Latency::read(&one.times, bounds)?;
+    let help = "Times of objects, by what they took";
+    distribution(exposition, "object", help, labels, &latency, shape);
+    Ok(())
+}
+
+fn threshold(exposition: &mut Exposition, one: &wit::Threshold) {
+    let labels = Labels::new().with("threshold", &one.expression);
+    exposition.gauge(
+        "kperf_threshold_passed",
+        "Whether a limit set by the user was kept: 1 or 0.",
+        labels.clone(),
+        if one.passed { 1.0 } else { 0.0 },
+    );
+    let labels = labels.with("unit", &one.unit);
+    let help = "The limit, in the unit of its label.";
+    exposition.gauge("kperf_threshold_limit", help, labels.clone(), one.limit);
+    if let Some(measured) = one.measured {
+        let help = "What was measured against the limit, in the unit of its label.";
+        exposition.gauge("kperf_threshold_measured", help, labels, measured);
+    }
 }
 
 const RUN_INFO_HELP: &str = "What the run was; always 1.";

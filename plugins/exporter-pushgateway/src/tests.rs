@@ -84,6 +84,25 @@ fn phase(name: &str) -> wit::Phase {
     }
 }
 
+fn distribution(set: &str, values_ns: &[u64]) -> wit::Distribution {
+    wit::Distribution {
+        name: "pod_startup".to_owned(),
+        labels: labels([("set", set)]),
+        times: reported(values_ns),
+        missing: 2,
+    }
+}
+
+fn threshold(expression: &str, measured: Option<f64>) -> wit::Threshold {
+    wit::Threshold {
+        expression: expression.to_owned(),
+        measured,
+        limit: 5.0,
+        unit: "seconds".to_owned(),
+        passed: false,
+    }
+}
+
 fn summary() -> Summary {
     Summary {
         run_id: "run-1".to_owned(),
@@ -105,6 +124,15 @@ fn summary() -> Summary {
         overall: series("", &[]),
         series: Vec::new(),
         metrics: vec![metric("cpu-per-request", "seconds", 2e-5)],
+        distributions: vec![
+            distribution("Stateless", &[1_500_000_000, 40_000_000_000]),
+            distribution("", &[]),
+        ],
+        objects: Vec::new(),
+        thresholds: vec![
+            threshold("pod_startup p99 <= 5s", Some(40.0)),
+            threshold("nothing p99 <= \"5s\"", None),
+        ],
         verdict: "suspect".to_owned(),
         findings: vec![Finding {
             severity: "warning".to_owned(),
@@ -223,6 +251,14 @@ fn a_push_says_everything_in_well_formed_text() {
         "kperf_phase_achieved_rate_requests_per_second{phase=\"spec-1\",label_phase=\"z\"} 499.5",
         "kperf_phase_requests_total_value{phase=\"spec-1\",label_phase=\"z\"} 1",
         "kperf_phase_nothing_ratio{phase=\"spec-1\",label_phase=\"z\"} NaN",
+        "kperf_objects_missing{distribution=\"pod_startup\",label_set=\"Stateless\"} 2",
+        "kperf_object_time_seconds_bucket{distribution=\"pod_startup\",label_set=\"Stateless\",le=\"2.5\"} 1",
+        "kperf_object_time_seconds_count{distribution=\"pod_startup\",label_set=\"Stateless\"} 2",
+        "kperf_object_time_seconds_count{distribution=\"pod_startup\"} 0",
+        "kperf_threshold_passed{threshold=\"pod_startup p99 <= 5s\"} 0",
+        "kperf_threshold_passed{threshold=\"nothing p99 <= \\\"5s\\\"\"} 0",
+        "kperf_threshold_limit{threshold=\"pod_startup p99 <= 5s\",unit=\"seconds\"} 5",
+        "kperf_threshold_measured{threshold=\"pod_startup p99 <= 5s\",unit=\"seconds\"} 40",
     ] {
         has(&text, line);
     }
@@ -263,6 +299,7 @@ fn summaries_have_quantiles_under_names_of_their_own() {
     assert_eq!(
         names(&summaries),
         [
+            "kperf_object_time_summary_seconds summary",
             "kperf_response_time_summary_seconds summary",
             "kperf_service_time_summary_seconds summary"
         ]

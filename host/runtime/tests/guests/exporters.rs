@@ -51,7 +51,7 @@ impl Drop for OneOutput {
 }
 
 impl Sinks for OneSink {
-    fn open(&self, name: &str) -> Result<Box<dyn Output>, Failure> {
+    fn open(&self, name: &str, _file: &str) -> Result<Box<dyn Output>, Failure> {
         if name == "out" {
             Ok(Box::new(OneOutput(Arc::clone(&self.kept))))
         } else {

@@ -298,7 +298,11 @@ fn what_a_plugin_says_of_itself_is_safe_to_print() {
 async fn a_generator_does_not_export() {
     struct None;
     impl kperf_runtime::Sinks for None {
-        fn open(&self, _: &str) -> Result<Box<dyn kperf_runtime::Output>, kperf_runtime::Failure> {
+        fn open(
+            &self,
+            _: &str,
+            _: &str,
+        ) -> Result<Box<dyn kperf_runtime::Output>, kperf_runtime::Failure> {
             Err(kperf_runtime::failure("no-such-sink", "none"))
         }
         fn send<'a>(

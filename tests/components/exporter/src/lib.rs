@@ -79,7 +79,7 @@ impl exporter::Guest for Hostile {
         });
         STATE.with_borrow(|state| match state.misbehave.as_str() {
             "begin-loop" => spin(),
-            "undeclared-sink" => sink::open("/etc/passwd").map(|_| ()),
+            "undeclared-sink" => sink::open("/etc/passwd", "").map(|_| ()),
             _ => Ok(()),
         })
     }
@@ -103,22 +103,22 @@ impl exporter::Guest for Hostile {
                 "panic" => panic!("no paper"),
                 "loop" => spin(),
                 "huge-chunk" => {
-                    let output = sink::open(&name)?;
+                    let output = sink::open(&name, "")?;
                     output.write(&vec![0; (1 << 20) + 1])
                 }
                 "huge-body" => send(&name, vec![0; (32 << 20) + 1]).map(|_| ()),
                 "flood" => send(&name, vec![0; 40 << 20]).map(|_| ()),
                 "write-endlessly" => {
-                    let output = sink::open(&name)?;
+                    let output = sink::open(&name, "")?;
                     loop {
                         output.write(&[b'x'; 65536])?;
                     }
                 }
                 "open-endlessly" => loop {
-                    state.hoard.push(sink::open(&name)?);
+                    state.hoard.push(sink::open(&name, "")?);
                 },
                 "write-after-finish" => {
-                    let output = sink::open(&name)?;
+                    let output = sink::open(&name, "")?;
                     output.finish()?;
                     output.write(b"late")
                 }
@@ -132,7 +132,7 @@ impl exporter::Guest for Hostile {
                     })
                 }
                 _ => {
-                    let output = sink::open(&name)?;
+                    let output = sink::open(&name, "")?;
                     output.write(format!("run {}", whole.run_id).as_bytes())?;
                     output.write(format!(", {} sent\n", whole.overall.sent).as_bytes())?;
                     output.finish()

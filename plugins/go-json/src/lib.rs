@@ -14,7 +14,7 @@ use serde_json::ser::{CharEscape, Formatter, PrettyFormatter, Serializer};
 ///
 /// # Errors
 /// What the writer says.
-pub(crate) fn write<W: io::Write, T: Serialize>(mut to: W, value: &T) -> io::Result<()> {
+pub fn write<W: io::Write, T: Serialize>(mut to: W, value: &T) -> io::Result<()> {
     let mut serializer =
         Serializer::with_formatter(&mut to, GoFormatter(PrettyFormatter::with_indent(b"  ")));
     value.serialize(&mut serializer)?;
@@ -125,7 +125,7 @@ fn float(value: f64) -> String {
 }
 
 /// Seconds as `time.Duration.Seconds` computes them, to the last bit.
-pub(crate) fn seconds(ns: u64) -> f64 {
+pub fn seconds(ns: u64) -> f64 {
     (ns / 1_000_000_000) as f64 + (ns % 1_000_000_000) as f64 / 1e9
 }
 

@@ -1,0 +1,124 @@
+//! What the test cases of a report are.
+//!
+//! Enters: the typed report. Leaves: the run as a whole first, then phases in their order, then thresholds. The run
+//! fails when anything in it does, as with ClusterLoader2, and says everything that did.
+
+use kperf_sdk::failure::find_label;
+
+use crate::wit;
+
+/// All cases of a run.
+pub(crate) struct Suite {
+    pub(crate) name: String,
+    pub(crate) length_ns: u64,
+    pub(crate) cases: Vec<Case>,
+}
+
+/// One test.
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) length_ns: u64,
+    /// What went wrong, one line each; none = passed.
+    pub(crate) failures: Vec<String>,
+}
+
+impl Suite {
+    /// How many cases failed.
+    pub(crate) fn failed(&self) -> usize {
+        self.cases
+            .iter()
+            .filter(|case| !case.failures.is_empty())
+            .count()
+    }
+}
+
+/// The suite of a run; empty names are derived from it.
+pub(crate) fn suite(whole: &wit::Summary, suite: &str, test: &str) -> Suite {
+    let of_clusterloader2 = whole
+        .distributions
+        .iter()
+        .find(|one| one.label("measurement").is_some() && one.label("test").is_some());
+    let name = match (suite, of_clusterloader2) {
+        ("", Some(_)) => "ClusterLoaderV2",
+        ("", None) => "kperf-host",
+        (given, _) => given,
+    };
+    let benchmark = whole.plugins.iter().find(|one| one.world == "benchmark");
+    let known = [
+        Some(test),
+        of_clusterloader2.and_then(|one| one.label("test")),
+        find_label(&whole.labels, "test"),
+        benchmark.map(|one| one.name.as_str()),
+    ];
+    let known = known.into_iter().flatten().find(|name| !name.is_empty());
+    let test = known.unwrap_or("run");
+
+    let phases = whole.phases.iter().zip(1_usize..).map(|(phase, number)| {
+        let name = if of_clusterloader2.is_some() {
+            format!("{test}: [step: {number:02}] {}", phase.name)
+        } else {
+            format!("{test}: {}", phase.name)
+        };
+        Case {
+            name,
+            length_ns: phase.length_ns,
+            failures: phase_failure(phase).into_iter().collect(),
+        }
+    });
+    let thresholds = whole.thresholds.iter().map(|one| Case {
+        name: format!("{test}: [threshold] {}", one.expression),
+        length_ns: 0,
+        failures: exceeded(one).into_iter().collect(),
+    });
+    let mut cases = vec![overall(whole, test)];
+    cases.extend(phases.chain(thresholds));
+    Suite {
+        name: name.to_owned(),
+        length_ns: whole.length_ns,
+        cases,
+    }
+}
+
+fn overall(whole: &wit::Summary, test: &str) -> Case {
+    let mut failures = Vec::new();
+    if whole.ended != "completed" {
+        failures.push(format!("the run ended early: {}", whole.ended));
+    }
+    failures.extend(whole.phases.iter().flat_map(phase_failure));
+    failures.extend(
+        whole
+            .findings
+            .iter()
+            .filter(|finding| finding.severity == "error")
+            .map(|finding| format!("{}: {}", finding.code, finding.message)),
+    );
+    failures.extend(whole.thresholds.iter().filter_map(exceeded));
+    // ClusterLoader2 puts the path of its configuration in brackets.
+    let config = find_label(&whole.environment, "config");
+    Case {
+        name: match config {
+            Some(config) => format!("{test} overall ({config})"),
+            None => format!("{test} overall"),
+        },
+        length_ns: whole.length_ns,
+        failures,
+    }
+}
+
+fn phase_failure(phase: &wit::Phase) -> Option<String> {
+    (phase.ended != "completed")
+        .then(|| format!("the phase {} ended early: {}", phase.name, phase.ended))
+}
+
+fn exceeded(one: &wit::Threshold) -> Option<String> {
+    if one.passed {
+        return None;
+    }
+    Some(match one.measured {
+        Some(measured) => format!(
+            "{}: measured {measured} {}, the limit is {}",
+            one.expression, one.unit, one.limit
+        ),
+        None => format!("{}: nothing was measured", one.expression),
+    })
+}
