@@ -1,4 +1,6 @@
 //! What ClusterLoader2's own functions made of the same templates and data: `cluster-loader.json` holds its output.
+//!
+//! Left out: `YamlQuote` of texts that begin with a line break, which ClusterLoader2 indents into other texts.
 
 use std::sync::Arc;
 
