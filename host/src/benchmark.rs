@@ -86,12 +86,7 @@ enum End {
 ///
 /// # Errors
 /// Nothing was run: the target, an output or the cluster was not usable.
-pub fn run(
-    job: Job,
-    benchmark: Benchmark,
-    plugins: Plugins,
-    live: &Live,
-) -> Result<Exit, Failed> {
+pub fn run(job: Job, benchmark: Benchmark, plugins: Plugins, live: &Live) -> Result<Exit, Failed> {
     let start = SystemTime::now();
     let epoch = Instant::now();
     let seed = job.seed.unwrap_or_else(run::drawn_seed);
@@ -301,9 +296,7 @@ fn clean_up(
         reported.finding(
             "info",
             "cleanup/kept".to_owned(),
-            format!(
-                "what the run created was kept; `kperf-host cleanup --run {run}` deletes it"
-            ),
+            format!("what the run created was kept; `kperf-host cleanup --run {run}` deletes it"),
         );
         return false;
     }

@@ -114,8 +114,7 @@ impl Load {
         run_id: &str,
         seed: u64,
     ) -> Result<Self, Failed> {
-        let (shards, shards_reason) =
-            shards(config.shards, config.conns, specs, in_process_server);
+        let (shards, shards_reason) = shards(config.shards, config.conns, specs, in_process_server);
         let engine = Engine::connect(
             target.clone(),
             EngineConfig {

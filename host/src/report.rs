@@ -171,8 +171,8 @@ pub fn distribution(
     }
     if let (Some(min), Some(max)) = (values_ns.first(), values_ns.last()) {
         (times.min_ns, times.max_ns) = (*min, *max);
-        times.mean_ns = values_ns.iter().map(|value| *value as f64).sum::<f64>()
-            / values_ns.len() as f64;
+        times.mean_ns =
+            values_ns.iter().map(|value| *value as f64).sum::<f64>() / values_ns.len() as f64;
     }
     doc::Distribution {
         name,

@@ -45,9 +45,10 @@ fn write(report: &doc::Summary, out: &mut String) -> std::fmt::Result {
         writeln!(out)?;
     }
     for threshold in &report.thresholds {
-        let measured = threshold
-            .measured
-            .map_or_else(|| "nothing was measured".to_owned(), |measured| in_unit(measured, &threshold.unit));
+        let measured = threshold.measured.map_or_else(
+            || "nothing was measured".to_owned(),
+            |measured| in_unit(measured, &threshold.unit),
+        );
         writeln!(
             out,
             "threshold      {}  {}: {measured} (limit {})",
@@ -229,7 +230,12 @@ fn write_distributions(report: &doc::Summary, out: &mut String) -> std::fmt::Res
         .iter()
         .map(|distribution| format!("{}{}", distribution.name, in_brackets(&distribution.labels)))
         .collect();
-    let width = names.iter().map(String::len).max().unwrap_or(0).clamp(10, 60);
+    let width = names
+        .iter()
+        .map(String::len)
+        .max()
+        .unwrap_or(0)
+        .clamp(10, 60);
     writeln!(
         out,
         "{:<width$} {:>7} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9}",

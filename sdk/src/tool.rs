@@ -51,7 +51,7 @@ use serde_json::Value;
 
 use crate::bindings::exports::kperf::tool::tool as world;
 pub use crate::bindings::exports::kperf::tool::tool::{
-    Command, Output, Plan, Port, Reading, ToolError,
+    Command, Output, Port, Reading, RunPlan as Plan, ToolError,
 };
 use crate::bindings::kperf::core::vocabulary::PluginInfo;
 use crate::failure::{Failure, Label};

@@ -6,8 +6,8 @@ use std::{fmt, sync::Arc};
 use serde_json::Value;
 
 pub use crate::v0_1::exports::kperf::tool::tool::{
-    Command as ToolCommand, Output as ToolOutput, Plan as ToolPlan, Port as ToolPort,
-    Reading as ToolReading, ToolError,
+    Command as ToolCommand, Output as ToolOutput, Port as ToolPort, Reading as ToolReading,
+    RunPlan as ToolPlan, ToolError,
 };
 use crate::{
     engine::epochs,

@@ -71,10 +71,7 @@ fn real(path: &Path, shown: &str) -> Result<PathBuf, Failure> {
             std::io::ErrorKind::NotFound => "not-found",
             _ => "invalid",
         };
-        failure(
-            code,
-            format!("`{shown}` ({}): {error}", path.display()),
-        )
+        failure(code, format!("`{shown}` ({}): {error}", path.display()))
     })
 }
 

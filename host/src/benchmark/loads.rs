@@ -120,12 +120,8 @@ impl Loads {
     }
 
     fn prepare(&self, name: &str, text: &str) -> Result<(Vec<Spec>, LoadConfig), Failure> {
-        let wrong = |message: String| {
-            failure(
-                "invalid",
-                format!("load `{name}`: {}", message.trim_end()),
-            )
-        };
+        let wrong =
+            |message: String| failure("invalid", format!("load `{name}`: {}", message.trim_end()));
         let read = profile::parse(text, Path::new("profile"), false)
             .map_err(|error| wrong(error.to_string()))?;
         let resolved = read

@@ -14,8 +14,8 @@ use kperf_cluster::{
 use kperf_runtime::{
     BoxFuture, Failure, Label,
     benchmark::{
-        Action, BenchmarkHost, BulkHandle, BulkOptions, BulkOutcome, Kind, Latency, LoadHandle,
-        Scope, Tracked, TrackerCounts, TrackerHandle, TrackerOptions,
+        BenchmarkHost, BulkHandle, BulkOptions, Kind, Latency, LoadHandle, Scope, Tracked,
+        TrackerCounts, TrackerHandle, TrackerOptions,
     },
     failure,
 };

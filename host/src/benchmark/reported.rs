@@ -136,7 +136,10 @@ mod tests {
             let quantile = given.times.quantiles.iter().find(|known| known.q == q);
             quantile.unwrap().value_ns / 1_000_000_007
         };
-        assert_eq!((at(0.0), at(0.5), at(0.9), at(0.99), at(1.0)), (1, 5, 9, 10, 10));
+        assert_eq!(
+            (at(0.0), at(0.5), at(0.9), at(0.99), at(1.0)),
+            (1, 5, 9, 10, 10)
+        );
         assert_eq!(given.times.max_ns, 10_000_000_070);
         assert_eq!((given.times.count, given.missing), (10, 2));
     }

@@ -39,12 +39,8 @@ pub(crate) struct Following {
 
 /// What to watch for, checked.
 pub(crate) fn spec(options: &TrackerOptions, resource: &Resource) -> Result<TrackSpec, Failure> {
-    let wrong = |message: String| {
-        failure(
-            "invalid",
-            format!("tracker `{}`: {message}", options.name),
-        )
-    };
+    let wrong =
+        |message: String| failure("invalid", format!("tracker `{}`: {message}", options.name));
     let count = options.milestones.len();
     if count == 0 || count > MOST_MILESTONES {
         return Err(wrong(format!(
@@ -70,7 +66,8 @@ pub(crate) fn spec(options: &TrackerOptions, resource: &Resource) -> Result<Trac
             .checks
             .iter()
             .map(|check| {
-                let of = |what: String| wrong(format!("milestone `{name}`, {}: {what}", check.path));
+                let of =
+                    |what: String| wrong(format!("milestone `{name}`, {}: {what}", check.path));
                 Ok(track::Check {
                     path: check.path.clone(),
                     op: check.op.parse().map_err(of)?,
@@ -267,9 +264,7 @@ impl TrackerHandle for Following {
 
     fn objects(&self, offset: u64) -> Vec<Tracked> {
         let first = usize::try_from(offset).unwrap_or(usize::MAX);
-        let page = self
-            .tracker
-            .objects(first..first.saturating_add(PAGE));
+        let page = self.tracker.objects(first..first.saturating_add(PAGE));
         page.iter()
             .map(|object| {
                 let created =
@@ -347,7 +342,10 @@ impl TrackerHandle for Following {
             .distribution(name, labels, values_ns, missing)
             .times;
         let at = |q: f64| {
-            let known = times.quantiles.iter().find(|known| (known.q - q).abs() < 1e-9);
+            let known = times
+                .quantiles
+                .iter()
+                .find(|known| (known.q - q).abs() < 1e-9);
             known.map_or(0, |known| known.value_ns)
         };
         Ok(Latency {

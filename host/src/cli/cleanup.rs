@@ -84,14 +84,9 @@ async fn list(cluster: &Cluster) -> Result<Exit, Failed> {
             || "?".to_owned(),
             |age| format!("{} min", age.as_secs() / 60),
         );
-        writeln!(
-            out,
-            "{}\t{age}\t{}",
-            found.run,
-            found.namespaces.join(",")
-        )
-        .context("cannot write to standard output")
-        .or_exit(Exit::Failure)?;
+        writeln!(out, "{}\t{age}\t{}", found.run, found.namespaces.join(","))
+            .context("cannot write to standard output")
+            .or_exit(Exit::Failure)?;
     }
     Ok(Exit::Success)
 }

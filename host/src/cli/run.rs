@@ -211,7 +211,10 @@ fn benchmark(
     }
     let mut config = config;
     let in_config = config.as_mut().map(HostKeys::take).transpose()?;
-    let HostKeys { thresholds: limits, grants } = in_config.unwrap_or_default();
+    let HostKeys {
+        thresholds: limits,
+        grants,
+    } = in_config.unwrap_or_default();
     if !args.sets.is_empty() {
         let base = config.unwrap_or_else(|| plugin.default_config());
         config = Some(set_keys(base, &args.sets)?);

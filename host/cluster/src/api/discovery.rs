@@ -41,6 +41,18 @@ impl Resource {
         group_version(&self.group, &self.version)
     }
 
+    /// As kube's client, and a [`crate::track::TrackSpec`], want it.
+    #[must_use]
+    pub fn api_resource(&self) -> kube::core::ApiResource {
+        kube::core::ApiResource {
+            group: self.group.clone(),
+            version: self.version.clone(),
+            api_version: self.api_version(),
+            kind: self.kind.clone(),
+            plural: self.plural.clone(),
+        }
+    }
+
     /// Whether discovery lists the verb.
     #[must_use]
     pub fn can(&self, verb: &str) -> bool {

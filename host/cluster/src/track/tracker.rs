@@ -353,10 +353,15 @@ impl Tracker {
         Ok(pairs)
     }
 
+    /// Ends the watch without waiting for its end; otherwise as [`Tracker::stop`].
+    pub fn stop_soon(&self) {
+        self.stop.send_replace(true);
+    }
+
     /// Ends the watch and waits until it has ended. Records and counts stay; waits that are not fulfilled
     /// fail with [`TrackError::Stopped`].
     pub async fn stop(&self) {
-        self.stop.send_replace(true);
+        self.stop_soon();
         let mut published = self.shared.published.subscribe();
         // The sender lives as long as this handle.
         let _ = published.wait_for(|now| now.ended.is_some()).await;
