@@ -234,7 +234,7 @@ async fn a_server_that_misbehaves_changes_no_count() {
 }
 
 #[test]
-fn a_runtime_of_one_thread_that_is_busy_gets_all() {
+fn a_runtime_of_one_thread_is_enough() {
     let sim = sim();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
