@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! spec → plan ─────────────┐
-//! follow (list, watch) → lines → extract → ledger → tracker (counts, wait, objects, pairs)
+//! follow (list, watch: batch) → lines → extract → ledger → tracker (counts, wait, objects, pairs)
 //! ```
 //!
 //! One watch serves a resource, namespace and selection however many objects there are. It runs on a thread
@@ -23,6 +23,7 @@
 //!
 //! [`Ledger`] is all of it but the network.
 
+mod batch;
 mod check;
 mod error;
 mod extract;

@@ -7,10 +7,7 @@
 //! ```
 
 use std::{
-    future::poll_fn,
-    pin::Pin,
     sync::Arc,
-    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -22,6 +19,7 @@ use parking_lot::Mutex;
 use tokio::{sync::watch, time::timeout};
 
 use super::{
+    batch::read_batch,
     error::TrackError,
     ledger::{Counts, Ledger, LineError, Origin},
     lines::{LineTooLong, Lines},
@@ -30,10 +28,6 @@ use super::{
     retry::{Backoff, random_share},
 };
 
-/// Bytes read and stamped in one go before any is parsed.
-const MAX_BATCH_BYTES: usize = 1 << 20;
-/// Frames of it.
-const MAX_BATCH_FRAMES: usize = 256;
 /// A gap up to this long moves no stamp by more than tolerable, and is not marked.
 const TOLERATED_GAP: Duration = Duration::from_millis(50);
 /// How long after a gap stamps are marked: the server sends what was missed at once.
@@ -447,52 +441,6 @@ impl From<LineError> for Stop {
     }
 }
 
-/// Waits for bytes, then takes all that are there, each frame stamped as it comes: nothing is parsed in
-/// between. `Some` is how the body ended. What was taken stays in `batch` if this is dropped.
-async fn read_batch(
-    body: &mut Body,
-    batch: &mut Vec<(Bytes, Instant)>,
-) -> Option<Result<(), String>> {
-    let mut frame = body.frame().await;
-    let mut bytes = 0;
-    let mut yielded = false;
-    loop {
-        match frame {
-            None => return Some(Ok(())),
-            Some(Err(error)) => return Some(Err(format!("a watch broke off: {}", chain(&error)))),
-            Some(Ok(frame)) => {
-                if let Ok(data) = frame.into_data() {
-                    bytes += data.len();
-                    batch.push((data, Instant::now()));
-                    yielded = false;
-                }
-            }
-        }
-        if bytes >= MAX_BATCH_BYTES || batch.len() >= MAX_BATCH_FRAMES {
-            return None;
-        }
-        frame = loop {
-            let ready = poll_fn(|context| {
-                let mut frame = body.frame();
-                Poll::Ready(match Pin::new(&mut frame).poll(context) {
-                    Poll::Ready(frame) => Some(frame),
-                    Poll::Pending => None,
-                })
-            })
-            .await;
-            match ready {
-                Some(frame) => break frame,
-                None if yielded => return None,
-                None => {
-                    // The connection is a task on this thread: it reads on when it gets a turn.
-                    tokio::task::yield_now().await;
-                    yielded = true;
-                }
-            }
-        };
-    }
-}
-
 fn silent(what: &str, patience: Duration) -> Failure {
     Failure::Connection(format!(
         "no answer to {what} within {} s",
@@ -516,7 +464,7 @@ fn message_of(body: &[u8]) -> String {
 }
 
 /// An error with its causes; many libraries say only in the last what happened.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -8,7 +8,7 @@ use crate::{
     objects::{
         GONE, READY, SEEN, bookmark, configmaps, event, object, page, quick, soon, start, status,
     },
-    scripted::Server,
+    scripted::{Orders, Server},
 };
 
 #[tokio::test]
@@ -241,11 +241,12 @@ async fn a_server_that_starts_again_is_taken_up() {
             .unwrap()
             .reached
     );
-    let server = Server::start_at(address);
     // It may say such things while it starts.
-    server.refuse_watch(403, status(403, "roles not read yet"));
-    server.refuse_watch(429, "busy");
-    let watch = server.watch();
+    let orders = Orders::default();
+    orders.refuse_watch(403, status(403, "roles not read yet"));
+    orders.refuse_watch(429, "busy");
+    let watch = orders.watch();
+    let server = Server::start_at(address, orders);
     watch.send(event("MODIFIED", "a", 5, "ready"));
     watch.send(event("ADDED", "b", 6, "new"));
     let counts = tracker.wait(SEEN, 2, soon()).await.unwrap().counts;

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     net::SocketAddr,
+    ops::Deref,
     sync::{Arc, Mutex},
     thread,
 };
@@ -43,6 +44,10 @@ impl Feed {
     }
 }
 
+/// What the server is told, before it starts or while it runs.
+#[derive(Clone, Default)]
+pub(crate) struct Orders(Arc<Mutex<Script>>);
+
 #[derive(Default)]
 struct Script {
     lists: VecDeque<Reply>,
@@ -52,21 +57,20 @@ struct Script {
 
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    script: Arc<Mutex<Script>>,
+    orders: Orders,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Server {
     pub(crate) fn start() -> Self {
-        Self::start_at("127.0.0.1:0".parse().unwrap())
+        Self::start_at("127.0.0.1:0".parse().unwrap(), Orders::default())
     }
 
-    pub(crate) fn start_at(at: SocketAddr) -> Self {
-        let script = Arc::new(Mutex::new(Script::default()));
+    pub(crate) fn start_at(at: SocketAddr, orders: Orders) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
         let (ready, address) = std::sync::mpsc::channel();
-        let shared = Arc::clone(&script);
+        let shared = Arc::clone(&orders.0);
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -90,7 +94,7 @@ impl Server {
         });
         Self {
             address: address.recv().unwrap(),
-            script,
+            orders,
             stop: Some(stop),
             thread: Some(thread),
         }
@@ -99,24 +103,34 @@ impl Server {
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
+}
 
+impl Deref for Server {
+    type Target = Orders;
+
+    fn deref(&self) -> &Orders {
+        &self.orders
+    }
+}
+
+impl Orders {
     /// The next list is answered so. Lists beyond the script get 500.
     pub(crate) fn list(&self, code: u16, body: impl Into<String>) -> &Self {
         let reply = Reply::Whole(code, body.into());
-        self.script.lock().unwrap().lists.push_back(reply);
+        self.0.lock().unwrap().lists.push_back(reply);
         self
     }
 
     /// The next list gets no answer.
     pub(crate) fn silent_list(&self) -> &Self {
-        self.script.lock().unwrap().lists.push_back(Reply::Silence);
+        self.0.lock().unwrap().lists.push_back(Reply::Silence);
         self
     }
 
     /// The next watch is refused so.
     pub(crate) fn refuse_watch(&self, code: u16, body: impl Into<String>) -> &Self {
         let reply = Reply::Whole(code, body.into());
-        self.script.lock().unwrap().watches.push_back(reply);
+        self.0.lock().unwrap().watches.push_back(reply);
         self
     }
 
@@ -124,13 +138,13 @@ impl Server {
     pub(crate) fn watch(&self) -> Feed {
         let (feed, pieces) = mpsc::unbounded_channel();
         let reply = Reply::Stream(pieces);
-        self.script.lock().unwrap().watches.push_back(reply);
+        self.0.lock().unwrap().watches.push_back(reply);
         Feed(feed)
     }
 
     /// Everything asked for so far, as path and query.
     pub(crate) fn requests(&self) -> Vec<String> {
-        self.script.lock().unwrap().requests.clone()
+        self.0.lock().unwrap().requests.clone()
     }
 
     /// The revisions watches were asked to begin at.
