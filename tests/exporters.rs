@@ -113,6 +113,35 @@ fn the_same_run_into_a_file_or_a_pushgateway() {
 }
 
 #[test]
+fn exporters_name_their_files_in_a_directory() {
+    let kperf = kperf!();
+    let arguments = ["run", "--plugin", "stale_get", "--sim", "--total", "20"];
+    let outputs = ["--output", "perf-data=out/", "--output", "junit=out/"];
+    kperf.run(&[&arguments[..], &outputs].concat()).expect(0);
+    let mut names: Vec<String> = std::fs::read_dir(kperf.path("out"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let [perf_data, junit] = names.as_slice() else {
+        panic!("not two files but {names:?}");
+    };
+    assert!(
+        perf_data.starts_with("GenericLatency_") && perf_data.ends_with("Z.json"),
+        "{perf_data}"
+    );
+    let data = kperf.json(&format!("out/{perf_data}"));
+    assert_eq!(data["dataItems"][0]["unit"], "ms");
+    assert_eq!(junit, "junit.xml");
+
+    // `out` is a directory now, and a document does not go into one.
+    kperf
+        .run(&[&arguments[..], &["--output", "json=out"]].concat())
+        .expect(5)
+        .says(&["json", "directory"]);
+}
+
+#[test]
 fn a_dead_gateway_costs_an_exit_code_and_nothing_else() {
     let kperf = kperf!();
     let port = TcpListener::bind("127.0.0.1:0")

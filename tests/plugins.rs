@@ -33,6 +33,8 @@ fn all_first_party_plugins_are_bundled() {
         "post_del",
         "json",
         "kperf_json",
+        "perf_data",
+        "junit",
         "pushgateway",
     ] {
         assert!(names.contains(&name), "{name} is not in {names:?}");
