@@ -196,7 +196,7 @@ impl Config {
         let single = self.keys_of_single_workload();
         match (&self.workloads, single.first()) {
             (Some(_), Some(key)) => Err(invalid(
-                key,
+                *key,
                 format!(
                     "belongs to a single workload and cannot stand beside workloads: remove {key}, or workloads"
                 ),

@@ -229,7 +229,7 @@ fn missing_variables_render_empty_and_are_warned_about() {
     assert_eq!(
         plan.warnings,
         [
-            "workloads[0].objects[0].objectTemplate:6:17: .nope has no value and is rendered as nothing: \
+            "workloads[0].objects[0].objectTemplate:6:18: .nope has no value and is rendered as nothing: \
           set it in workloads[0].objects[0].inputVars"
         ]
     );
