@@ -549,3 +549,16 @@ fn objects_that_do_not_meet_may_share_names() {
         plan(whole).unwrap();
     }
 }
+
+#[test]
+fn the_schema_describes_limits_and_takes_both_durations() {
+    let schema = kperf_sdk::config::schema::<Config>(None);
+    let limit = schema.to_string();
+    assert!(limit.contains("0 = no limit"), "{limit}");
+    assert_eq!(schema["additionalProperties"], json!(false));
+    let text = schema["properties"]["timeout"].to_string();
+    assert!(
+        text.contains("\"string\"") && text.contains("\"integer\""),
+        "{text}"
+    );
+}
