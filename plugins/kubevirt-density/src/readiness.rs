@@ -133,7 +133,7 @@ fn check_path(path: &str) -> Result<(), String> {
             let Some((pick, after)) = inner.split_once(']') else {
                 return Err(format!("{path:?}: ] is missing"));
             };
-            if !pick.split_once('=').is_some_and(|(key, _)| !key.is_empty()) {
+            if pick.split_once('=').is_none_or(|(key, _)| key.is_empty()) {
                 return Err(format!("{path:?}: a step in brackets is [key=value]"));
             }
             if !after.is_empty() && !after.starts_with('/') {

@@ -1,5 +1,7 @@
 //! Every option of a workload, as far as a plan shows it.
 
+#![expect(clippy::unwrap_used, reason = "a test's own helpers may fail it")]
+
 use std::collections::BTreeMap;
 
 use kperf_sdk::Failure;

@@ -1,5 +1,7 @@
 //! What "running" means, on objects as servers show them.
 
+#![expect(clippy::unwrap_used, reason = "a test's own helpers may fail it")]
+
 use kubevirt_density::{Check, Op, Readiness};
 use serde_json::{Value, json};
 
