@@ -7,7 +7,7 @@ use serde_json::Value;
 const NOT_SUPPORTED: [&str; 2] = ["{{0x1p4}}", "{{1i}}"];
 
 #[test]
-fn output_is_gos_and_errors_are_where_gos_are() {
+fn output_is_gos_and_what_go_refuses_is_refused() {
     let table: Value = serde_json::from_str(include_str!("go-text-template.json")).unwrap();
     let data = &table["data"];
     let mut wrong = Vec::new();
