@@ -1,5 +1,6 @@
 //! The functions every template has.
 
+use std::borrow::{Borrow, Cow};
 use std::cmp::Ordering;
 
 use serde_json::Value;
@@ -87,11 +88,11 @@ pub(crate) fn call(name: &str, arguments: &[&Value], max_bytes: usize) -> Result
             )),
         },
         ("html", values) => {
-            let text = print_all(values, max_bytes).map_err(too_long)?;
+            let text = print_all(&with_no_value(values), max_bytes).map_err(too_long)?;
             Ok(escape_html(&text).into())
         }
         ("urlquery", values) => {
-            let text = print_all(values, max_bytes).map_err(too_long)?;
+            let text = print_all(&with_no_value(values), max_bytes).map_err(too_long)?;
             Ok(escape_query(&text).into())
         }
         _ => Err(format!("{name} does not take these arguments")),
@@ -106,10 +107,11 @@ fn at_most(left: &Value, right: &Value) -> Result<bool, String> {
 }
 
 /// Go's `fmt.Sprint`: a space between operands of which neither is a string.
-fn print_all(values: &[&Value], max_bytes: usize) -> Result<String, TooLong> {
+fn print_all(values: &[impl Borrow<Value>], max_bytes: usize) -> Result<String, TooLong> {
     let mut out = String::new();
     let mut before: Option<&Value> = None;
     for value in values {
+        let value = value.borrow();
         if before.is_some_and(|before| !before.is_string() && !value.is_string()) {
             out.push(' ');
         }
@@ -117,6 +119,17 @@ fn print_all(values: &[&Value], max_bytes: usize) -> Result<String, TooLong> {
         before = Some(value);
     }
     Ok(out)
+}
+
+/// What the escaping functions see for nil.
+fn with_no_value<'v>(values: &[&'v Value]) -> Vec<Cow<'v, Value>> {
+    values
+        .iter()
+        .map(|value| match value {
+            Value::Null => Cow::Owned(Value::from("<no value>")),
+            value => Cow::Borrowed(*value),
+        })
+        .collect()
 }
 
 fn length(value: &Value) -> Result<usize, String> {

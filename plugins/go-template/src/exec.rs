@@ -386,7 +386,12 @@ impl<'t, 'd> Run<'t, 'd> {
         for (index, key) in path.iter().enumerate() {
             let next = match item.value() {
                 Value::Object(_) => item.part(|value| value.get(key)),
-                Value::Null => None,
+                Value::Null if matches!(item, Item::Made(_)) => None,
+                // Of the data itself; Go calls it a nil pointer.
+                Value::Null => {
+                    let message = format!("can't evaluate field {key} of null");
+                    return Err(Located::new(at, message));
+                }
                 other => {
                     let message =
                         format!("can't evaluate field {key} in type {}", type_name(other));

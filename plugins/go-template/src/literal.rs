@@ -63,10 +63,7 @@ pub(crate) fn number(text: &str) -> Result<Value, String> {
 
 /// `_` only between digits, or after the prefix of a base.
 fn underscores_separate(digits: &str) -> bool {
-    let bytes = digits.as_bytes();
-    let based = bytes.len() > 1 && bytes[0] == b'0' && bytes[1].is_ascii_alphabetic();
-    // Go takes `_` only in based literals, and those with a leading zero.
-    (!digits.contains('_') || based || digits.starts_with('0'))
+    !digits.starts_with('_')
         && !digits.ends_with('_')
         && !digits.contains("__")
         && !digits.contains("_.")

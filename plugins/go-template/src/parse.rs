@@ -56,11 +56,14 @@ pub(crate) fn parse(name: &str, text: &str, functions: &Functions) -> Result<Par
             }
         }
     }
-    // A template may call itself by the name it has.
-    let mut defined = parser.defined;
-    if !defined.contains_key(name) && calls(&root, name) {
-        defined.insert(name.to_owned(), root.clone());
+    // A template may define, and call, what has its own name.
+    if parser.defined.contains_key(name) {
+        parser.add_definition(0, name.to_owned(), root.clone())?;
+        root = parser.defined.get(name).cloned().unwrap_or_default();
+    } else if calls(&root, name) {
+        parser.defined.insert(name.to_owned(), root.clone());
     }
+    let defined = parser.defined;
     Ok(Parsed { root, defined })
 }
 
@@ -462,13 +465,6 @@ impl<'t> Parser<'t> {
         let token = self.peek();
         if token.kind == Kind::Pipe {
             self.next();
-            let next = self.peek_word();
-            if matches!(next.kind, Kind::Close | Kind::CloseParenthesis | Kind::Pipe) {
-                return Err(Located::new(
-                    token.at,
-                    format!("missing command after | in {context}"),
-                ));
-            }
         }
         let mut operands = operands.into_iter();
         let Some(first) = operands.next() else {

@@ -53,10 +53,10 @@ pub(crate) fn sorted(entries: &serde_json::Map<String, Value>) -> Vec<(&String, 
     entries
 }
 
-/// A float as `%v` has it: the fewest digits that mean it, with an exponent from 21 digits on.
+/// A float as `%v` has it: the fewest digits that mean it, with an exponent from a million on.
 pub(crate) fn shortest(value: f64) -> String {
     let (negative, digits, exponent) = decimal(value);
-    general(negative, &digits, exponent, 21)
+    general(negative, &digits, exponent, 6)
 }
 
 /// The shortest digits that mean a value, and the power of ten of the first: 12.5 is `125` and 1.
@@ -123,8 +123,7 @@ pub(crate) fn float(value: f64, verb: char, precision: Option<usize>) -> String 
         }
         (_, None) => {
             let (negative, digits, exponent) = decimal(value);
-            // Few digits with a large exponent stay as they are up to 21 places.
-            general(negative, &digits, exponent, 21)
+            general(negative, &digits, exponent, 6)
         }
         (_, Some(precision)) => {
             let precision = precision.max(1);

@@ -4,6 +4,7 @@
 //! ClusterLoader2 panic is an error here. Random functions draw from one stream that begins at a seed of the caller,
 //! so that a run repeats; their values are not those of Go's generator.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Number, Value};
@@ -54,7 +55,10 @@ fn to_float(value: &Value) -> Result<f64, String> {
     match value {
         Value::Number(number) => number.as_f64(),
         // No surrounding spaces and no words, which Rust takes alike.
-        Value::String(text) => text.parse().ok().filter(|float: &f64| float.is_finite()),
+        Value::String(text) => without_separators(text)
+            .parse()
+            .ok()
+            .filter(|float: &f64| float.is_finite()),
         _ => None,
     }
     .ok_or_else(|| {
@@ -62,6 +66,18 @@ fn to_float(value: &Value) -> Result<f64, String> {
         let _ = print(&mut text, value, 80);
         format!("cannot cast {text} to float64")
     })
+}
+
+/// Go takes `_` between the digits of a number.
+fn without_separators(text: &str) -> Cow<'_, str> {
+    let separates = |at: usize| {
+        let digit = |at: usize| text.as_bytes().get(at).is_some_and(u8::is_ascii_digit);
+        at.checked_sub(1).is_some_and(digit) && digit(at + 1)
+    };
+    if text.contains('_') && text.match_indices('_').all(|(at, _)| separates(at)) {
+        return Cow::Owned(text.replace('_', ""));
+    }
+    Cow::Borrowed(text)
 }
 
 fn from_float(value: f64) -> Result<Value, String> {
@@ -263,16 +279,12 @@ fn means_something_else(text: &str) -> bool {
 }
 
 fn is_plain(text: &str) -> bool {
-    let indicator = |c: char| ",[]{}#&*!|>'\"%@`".contains(c);
-    let first = text.starts_with(|c: char| indicator(c) || c == ' ')
-        || text == "-"
-        || ["- ", "? ", ": ", "---", "..."]
+    let indicator = |c: char| "#&*!|>'\"%@`:=".contains(c);
+    !text.starts_with(|c: char| indicator(c) || c == ' ')
+        && !["-", "---", "..."].contains(&text)
+        && !["- ", "--- ", "... "]
             .iter()
             .any(|start| text.starts_with(start))
-        || text.starts_with([':', '?'])
-        || text == "="
-        || text.starts_with('=') && text.len() == 1;
-    !first
         && !text.ends_with([' ', ':'])
         && !text.contains(": ")
         && !text.contains(" #")
