@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kperf_sdk::Failure;
 use kperf_sdk::schemars::{self, JsonSchema};
-use kperf_sdk::serde::{self, Deserialize};
+use kperf_sdk::serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::cl2::calls::Thresholds;

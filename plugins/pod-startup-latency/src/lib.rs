@@ -24,13 +24,13 @@
 
 pub mod cl2;
 pub mod config;
-mod controlled;
+pub mod controlled;
 pub mod dry_run;
 mod execute;
 pub mod plan;
-mod pods;
+pub mod pods;
 pub mod startup;
-mod workload;
+pub mod workload;
 
 use std::sync::Arc;
 

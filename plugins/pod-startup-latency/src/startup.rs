@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use kperf_sdk::benchmark::tracking::Tracked;
 use kperf_sdk::schemars::{self, JsonSchema};
-use kperf_sdk::serde::{self, Deserialize};
+use kperf_sdk::serde::Deserialize;
 use serde_json::Value;
 
 /// What create, schedule, run and watch mean.

@@ -133,6 +133,7 @@ impl Execution<'_> {
             self.label("test", &self.test.name),
             self.label("definition", definition.name()),
         ];
+        let mut lacking = Vec::new();
         for set in PodSet::EACH {
             let of_set = [&base[..], &[self.label("set", set.prefix())]].concat();
             let count = startup.count(set);
@@ -151,16 +152,20 @@ impl Execution<'_> {
                 );
                 log(set, startup, &latencies, limits);
                 if latencies.missing > 0 && set == PodSet::All {
-                    let message = format!(
-                        "{identifier}: {} of {count} pods lack a moment of {} and are not in its percentiles",
-                        latencies.missing, transition.name
-                    );
-                    run::report_finding("warning", "pods-without-times", &message);
+                    lacking.push(format!("{} {}", transition.name, latencies.missing));
                 }
                 if transition.name == POD_STARTUP {
                     self.check(identifier, set, startup, &latencies, limits);
                 }
             }
+        }
+        if !lacking.is_empty() {
+            let message = format!(
+                "{identifier}: of {} pods some lack a moment and are not in the percentiles of {}",
+                startup.count(PodSet::All),
+                lacking.join(", ")
+            );
+            run::report_finding("warning", "pods-without-times", &message);
         }
         for (percentile, ns) in [
             ("50", limits.perc50_ns),
