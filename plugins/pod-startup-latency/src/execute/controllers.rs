@@ -176,35 +176,39 @@ impl ControllersFollowed {
         seen: &[Seen],
         deadline_ns: u64,
     ) -> Result<(), Trouble> {
-        let pod = Kind::new("v1", "Pod");
         for object in seen.iter().filter(|object| object.deleted) {
-            if self.gone.contains(&object.uid) {
-                continue;
-            }
-            let Some(selector) = object.controller.pod_selector(&self.kind.kind) else {
-                continue;
-            };
-            let scope = Scope::namespace(&object.namespace).labels(selector);
             // A successor of the same name has pods of the same labels, which are not to go.
             let has_successor = seen.iter().any(|other| {
                 !other.deleted && other.namespace == object.namespace && other.name == object.name
             });
-            while !has_successor {
-                let left = cluster::list(&pod, &scope)?.len();
-                if left == 0 {
-                    break;
-                }
-                run::progress(place, 0, left as u64);
-                if run::now_ns() >= deadline_ns {
-                    return Err(Trouble::Step(format!(
-                        "timed out; {left} pods of the deleted {} {}/{} are still there",
-                        self.kind.kind, object.namespace, object.name
-                    )));
-                }
-                run::sleep(PAUSE_MS)?;
+            if !has_successor && !self.gone.contains(&object.uid) {
+                self.pods_are_gone(place, object, deadline_ns)?;
+                self.gone.insert(object.uid.clone());
             }
-            self.gone.insert(object.uid.clone());
         }
         Ok(())
+    }
+
+    /// Waits until no pod has the labels of a controller.
+    fn pods_are_gone(&self, place: &str, of: &Seen, deadline_ns: u64) -> Result<(), Trouble> {
+        let kind = &self.kind.kind;
+        let Some(selector) = of.controller.pod_selector(kind) else {
+            return Ok(());
+        };
+        let scope = Scope::namespace(&of.namespace).labels(selector);
+        loop {
+            let left = cluster::list(&Kind::new("v1", "Pod"), &scope)?.len();
+            if left == 0 {
+                return Ok(());
+            }
+            run::progress(place, 0, left as u64);
+            if run::now_ns() >= deadline_ns {
+                return Err(Trouble::Step(format!(
+                    "timed out; {left} pods of the deleted {kind} {}/{} are still there",
+                    of.namespace, of.name
+                )));
+            }
+            run::sleep(PAUSE_MS)?;
+        }
     }
 }
