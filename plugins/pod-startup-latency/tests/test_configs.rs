@@ -1,9 +1,6 @@
 //! Whole test configs, from files to a plan.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a failure here is a failed test"
-)]
+#![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -123,6 +123,18 @@ impl Execution<'_> {
                 scheduled_at.insert((event.namespace.clone(), pod), at_us);
             }
         });
+        if scheduled_at.is_empty() {
+            run::report_finding(
+                "warning",
+                "no-scheduler-events",
+                &format!(
+                    "no Event of {scheduler} says when a pod was scheduled: by the definition {} there are no times \
+                     from or to it (Events last an hour; name the scheduler with schedulerName, or use {})",
+                    Definition::Api2024.name(),
+                    Definition::Watch2026.name()
+                ),
+            );
+        }
         Ok(scheduled_at)
     }
 
