@@ -1,7 +1,7 @@
 //! The benchmark `pod_startup_latency`: ClusterLoader2's PodStartupLatency, with its workload from a ClusterLoader2
 //! test config, or without one from a few numbers.
 //!
-//! Enters: a [`Config`](config::Config). Leaves, under these names:
+//! Enters: a [`Config`]. Leaves, under these names:
 //!
 //! | kind | name | labels |
 //! | --- | --- | --- |
