@@ -146,11 +146,18 @@ impl Session {
                     && ready.change == Change::Create
                     && tried.may_have_happened =>
             {
-                match self
-                    .cluster()
-                    .get(&ready.resource, &ready.namespace, &ready.name)
-                    .await
-                {
+                let object = self
+                    .read(|| {
+                        let Ready {
+                            resource,
+                            namespace,
+                            name,
+                            ..
+                        } = ready;
+                        self.cluster().get(resource, namespace, name)
+                    })
+                    .await;
+                match object {
                     Ok(object) if self.run().owns(&object["metadata"]) => {
                         Ok(object.to_string().into())
                     }
@@ -189,10 +196,7 @@ impl Session {
             Change::Create | Change::Apply | Change::Update => {
                 let mut manifest = Manifest::parse(&operation.body)?;
                 agree(operation, &manifest)?;
-                let resource = self
-                    .cluster()
-                    .kind(&manifest.api_version, &manifest.kind)
-                    .await?;
+                let resource = self.resource(&manifest.api_version, &manifest.kind).await?;
                 match operation.change {
                     Change::Create => self.prepare_create(resource, &mut manifest),
                     Change::Apply => self.prepare_apply(resource, &mut manifest).await,
@@ -204,8 +208,7 @@ impl Session {
             }
             Change::Patch(_) | Change::Delete => {
                 let resource = self
-                    .cluster()
-                    .kind(&operation.api_version, &operation.kind)
+                    .resource(&operation.api_version, &operation.kind)
                     .await?;
                 match operation.change {
                     Change::Patch(patch_type) => {
@@ -271,7 +274,10 @@ impl Session {
         self.allow(Verb::Patch, &resource, "", &namespace, &name)?;
         let mut creates = true;
         if !self.owns_namespace(&namespace) {
-            match self.cluster().get(&resource, &namespace, &name).await {
+            let object = self
+                .read(|| self.cluster().get(&resource, &namespace, &name))
+                .await;
+            match object {
                 Ok(object) => creates = self.run().owns(&object["metadata"]),
                 Err(failure) if failure.code == Code::NotFound => {
                     return self.prepare_create(resource, manifest);
@@ -307,7 +313,9 @@ impl Session {
         self.allow(Verb::Update, &resource, subresource, &namespace, &name)?;
         if subresource.is_empty() {
             let ours = self.owns_namespace(&namespace) || {
-                let object = self.cluster().get(&resource, &namespace, &name).await?;
+                let object = self
+                    .read(|| self.cluster().get(&resource, &namespace, &name))
+                    .await?;
                 self.run().owns(&object["metadata"])
             };
             if ours {

@@ -131,7 +131,7 @@ impl Session {
     }
 
     /// A read, tried again where that helps.
-    async fn read<T, F>(&self, call: impl FnMut() -> F) -> Result<T, ApiFailure>
+    pub(crate) async fn read<T, F>(&self, call: impl FnMut() -> F) -> Result<T, ApiFailure>
     where
         F: Future<Output = Result<T, ApiFailure>>,
     {
@@ -145,7 +145,12 @@ impl Session {
         }
     }
 
-    async fn resource(&self, api_version: &str, kind: &str) -> Result<Arc<Resource>, ApiFailure> {
+    /// Where objects of a kind live.
+    pub(crate) async fn resource(
+        &self,
+        api_version: &str,
+        kind: &str,
+    ) -> Result<Arc<Resource>, ApiFailure> {
         self.read(|| self.cluster.kind(api_version, kind)).await
     }
 

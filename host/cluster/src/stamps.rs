@@ -18,7 +18,7 @@ pub struct Stamp {
     pub answered_ns: u64,
 }
 
-/// Stamps of everything a run's bulks created, by resource, namespace and name.
+/// Stamps of everything a run created, by resource, namespace and name.
 ///
 /// Names are kept as 128 bits of keyed hash, so that an object costs at most 75 bytes however long its
 /// name is; two of a million objects share a hash with a probability of 10^-27.

@@ -185,13 +185,11 @@ impl ApiFailure {
     /// No answer, or half of one.
     pub(crate) fn connection(what: &str, error: &(dyn Error + 'static)) -> Self {
         let cause = Cause::of(error);
-        let mut text = cause.deepest.clone();
-        if !cause.class.ends_with(&text) && !cause.class.starts_with("unknown/") {
-            text = format!(
-                "{}: {text}",
-                cause.class.rsplit('/').next().unwrap_or_default()
-            );
-        }
+        let text = cause
+            .class
+            .strip_prefix("connection/")
+            .unwrap_or(&cause.deepest)
+            .to_owned();
         let hint = if cause.never_sent {
             "; is the API server up and its address right?"
         } else {
@@ -228,6 +226,11 @@ impl Cause {
             deepest = cause.to_string();
             if let Some(client) = cause.downcast_ref::<hyper_util::client::legacy::Error>() {
                 never_sent |= client.is_connect();
+            }
+            if let Some(http) = cause.downcast_ref::<hyper::Error>()
+                && (http.is_incomplete_message() || http.is_closed() || http.is_canceled())
+            {
+                class = Some("connection/EOF");
             }
             if let Some(io) = cause.downcast_ref::<io::Error>()
                 && let Some(known) = class_of(io.kind())

@@ -135,7 +135,7 @@ async fn what_hangs_is_named_and_the_rest_goes() {
         &test.cluster,
         &run(),
         Some(&session.objects()),
-        Duration::from_secs(3),
+        Duration::from_secs(6),
         |_| {},
     )
     .await;

@@ -29,10 +29,8 @@ impl TestCluster {
             ..SimConfig::default()
         })
         .unwrap();
-        let kubeconfig = kube::config::Kubeconfig::from_yaml(&sim.kubeconfig()).unwrap();
-        let target = resolve(&TargetSource::Text(kubeconfig.into()))
-            .await
-            .unwrap();
+        let source = TargetSource::from_kubeconfig_text(&sim.kubeconfig()).unwrap();
+        let target = resolve(&source).await.unwrap();
         let cluster = Cluster::new(target.config).unwrap();
         Self { sim, cluster }
     }
