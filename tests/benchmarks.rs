@@ -1,0 +1,635 @@
+//! Benchmarks through the real binary against the simulator: what they measure, what they may, and that nothing of
+//! them is left, however they end.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failure here is a failed test"
+)]
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use kperf_tests::{Kperf, Ran, SimServer, build_plugin, kperf, repository, wait};
+use serde_json::Value;
+
+/// The run's id, as the first line says it.
+fn run_id(ran: &Ran) -> String {
+    let line = ran.stderr.lines().find(|line| line.starts_with("run r"));
+    let line = line.unwrap_or_else(|| panic!("no run in\n{}", ran.stderr));
+    line.split([' ', ':']).nth(1).unwrap().to_owned()
+}
+
+/// Nothing of any run is in the cluster: no namespace, and for this run no object of any kind.
+#[track_caller]
+fn assert_clean(kperf: &Kperf, sim: &SimServer, run: Option<&str>) {
+    let listed = kperf
+        .run(&["cleanup", "--list", "--kubeconfig", sim.kubeconfig()])
+        .expect(0);
+    assert_eq!(listed.stdout, "", "left behind");
+    if let Some(run) = run {
+        kperf
+            .run(&["cleanup", "--run", run, "--kubeconfig", sim.kubeconfig()])
+            .expect(0)
+            .says(&["nothing of it is there"]);
+    }
+}
+
+fn distribution<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let all = report["distributions"].as_array().unwrap();
+    let found = all.iter().find(|d| d["name"] == name);
+    found.unwrap_or_else(|| panic!("no distribution {name} in {all:#?}"))
+}
+
+fn third_party() -> PathBuf {
+    build_plugin(
+        &repository().join("examples/benchmark-third-party"),
+        "watch_propagation",
+    )
+}
+
+fn hostile() -> PathBuf {
+    build_plugin(
+        &repository().join("tests/components/benchmark"),
+        "hostile_benchmark",
+    )
+}
+
+/// A stranger's benchmark: its results are in the report, with a load phase that ran beside it.
+#[test]
+fn a_third_partys_benchmark() {
+    let kperf = kperf!();
+    let component = third_party();
+    let sim = kperf.sim(&[]);
+    let ran = kperf
+        .run(&[
+            "run",
+            "--plugin",
+            component.to_str().unwrap(),
+            "--set",
+            "objects=120",
+            "--set",
+            "ratePerSecond=200",
+            "--set",
+            "listRate=20",
+            "--kubeconfig",
+            sim.kubeconfig(),
+            "--output",
+            "json=r.json",
+            "--threshold",
+            "propagation p99 <= 1m",
+            "--threshold",
+            "creation-rate >= 1",
+        ])
+        .expect(0);
+    let report = kperf.json("r.json");
+    let propagation = distribution(&report, "propagation");
+    assert_eq!(propagation["times"]["count"], 120);
+    assert_eq!(propagation["missing"], 0);
+    assert_eq!(distribution(&report, "lifetime")["times"]["count"], 120);
+    let phases = report["phases"].as_array().unwrap();
+    let sent = |name: &str| {
+        let phase = phases.iter().find(|phase| phase["name"] == name);
+        phase.unwrap()["overall"]["sent"].as_u64().unwrap()
+    };
+    assert_eq!(sent("create ConfigMaps"), 120);
+    assert_eq!(sent("delete ConfigMaps"), 120);
+    assert!(sent("lists") > 0);
+    let thresholds = report["thresholds"].as_array().unwrap();
+    assert!(
+        thresholds.iter().all(|t| t["passed"] == true),
+        "{thresholds:?}"
+    );
+    assert_eq!(report["ended"], "completed");
+    assert!(ran.stdout.contains("propagation"), "{}", ran.stdout);
+    assert_clean(&kperf, &sim, Some(&run_id(&ran)));
+
+    // A limit that is not kept is said, and decides.
+    let missed = kperf
+        .run(&[
+            "run",
+            "--plugin",
+            component.to_str().unwrap(),
+            "--set",
+            "objects=5",
+            "--sim",
+            "--threshold",
+            "propagation max <= 1ns",
+        ])
+        .expect(3);
+    assert!(missed.stdout.contains("MISSED"), "{}", missed.stdout);
+}
+
+/// A plugin that misbehaves is stopped with one clear sentence, and the cluster is clean afterwards.
+#[test]
+fn what_a_hostile_benchmark_may_not_do() {
+    let kperf = kperf!();
+    let component = hostile();
+    let sim = kperf.sim(&[]);
+    for (misbehave, code, says) in [
+        ("trap", 5, "the moon is not full"),
+        ("loop", 5, "ended after 3 s"),
+        ("clock", 5, "ended after 3 s"),
+        ("grow", 5, "its limit is 32 MiB"),
+        ("secrets", 5, "--grant 'list:secrets'"),
+        ("own-secrets", 5, "--grant 'list:secrets@"),
+        (
+            "foreign-namespace",
+            5,
+            "--grant 'create:configmaps@default'",
+        ),
+        ("foreign-bulk", 5, "--grant 'delete:pods@ns-0'"),
+        ("take-namespace", 5, "already"),
+        ("delete-namespace", 5, "--grant 'delete:namespaces"),
+        ("watch-all", 5, "--grant 'list:pods'"),
+        ("climb", 5, "only files below"),
+        ("bad-path", 5, "no/slash"),
+        ("no-kind", 5, "Nothing"),
+        ("bad-profile", 5, "requests"),
+        ("fail", 5, "the moon is not full [moon]"),
+        ("verdict", 3, "the moon is not full"),
+        ("no", 0, "behaved"),
+    ] {
+        let set = format!("misbehave={misbehave}");
+        let memory = if misbehave == "grow" { "32" } else { "256" };
+        let ran = kperf
+            .run(&[
+                "run",
+                "--plugin",
+                component.to_str().unwrap(),
+                "--set",
+                &set,
+                "--kubeconfig",
+                sim.kubeconfig(),
+                "--plugin-memory",
+                memory,
+                "--timeout",
+                if matches!(misbehave, "loop" | "clock") {
+                    "3s"
+                } else {
+                    "60s"
+                },
+                "--output",
+                "json=r.json",
+            ])
+            .expect(code);
+        let all = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(all.contains(says), "{misbehave}: no `{says}` in\n{all}");
+        // What was reported before is there.
+        let report = kperf.json("r.json");
+        let metrics = report["metrics"].as_array().unwrap();
+        assert!(metrics.iter().any(|m| m["name"] == "before"), "{misbehave}");
+        let created = &report["phases"][0]["overall"]["succeeded"];
+        assert_eq!(created, 10, "{misbehave}");
+        assert_clean(&kperf, &sim, Some(&run_id(&ran)));
+    }
+}
+
+/// A grant is as wide as it says: what was refused works, and no more.
+#[test]
+fn a_grant_is_taken_by_its_words() {
+    let kperf = kperf!();
+    let component = hostile();
+    let component = component.to_str().unwrap();
+    let run = |misbehave: &str, grant: &str| {
+        let set = format!("misbehave={misbehave}");
+        kperf.run(&[
+            "run", "--plugin", component, "--set", &set, "--sim", "--grant", grant,
+        ])
+    };
+    let _ = run("secrets", "list:secrets").expect(0);
+    let _ = run("secrets", "list:secrets@default").expect(5);
+    let _ = run("secrets", "watch:secrets").expect(5);
+    let _ = run("foreign-namespace", "create:configmaps@default").expect(0);
+    let _ = run("foreign-bulk", "*:pods@ns-0").expect(0);
+    let _ = run("watch-all", "list,watch:pods").expect(0);
+    run("watch-all", "list;watch:pods")
+        .expect(2)
+        .says(&["--grant"]);
+    let inspected = kperf.run(&["plugin", "inspect", component]).expect(0);
+    assert!(
+        inspected.stdout.contains("list:secrets"),
+        "{}",
+        inspected.stdout
+    );
+}
+
+/// Interrupted at any moment, the host leaves nothing; killed, `cleanup` finds it all.
+#[test]
+fn nothing_is_left_after_a_signal() {
+    let kperf = kperf!();
+    let component = third_party();
+    let sim = kperf.sim(&[]);
+    let start = || {
+        let mut command = kperf.command(&[
+            "run",
+            "--plugin",
+            component.to_str().unwrap(),
+            "--set",
+            "objects=400",
+            "--set",
+            "ratePerSecond=200",
+            "--set",
+            "listRate=20",
+            "--kubeconfig",
+            sim.kubeconfig(),
+        ]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().unwrap()
+    };
+    // Ten moments over the life of the run: from before its first request to its clean-up.
+    for moment in [30, 150, 400, 700, 1100, 1600, 2200, 2900, 3800, 4600] {
+        let mut child = start();
+        std::thread::sleep(Duration::from_millis(moment));
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).ok();
+        let status = wait(&mut child, Duration::from_secs(60)).expect("an end in time");
+        // Before the handler stands a signal ends the process as it does by default, and after the end there is
+        // nobody to interrupt.
+        assert!(
+            matches!(status.code(), Some(130 | 0) | None),
+            "{moment} ms: {status}"
+        );
+        assert_clean(&kperf, &sim, None);
+    }
+    for moment in [800, 2500] {
+        let mut child = start();
+        std::thread::sleep(Duration::from_millis(moment));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let listed = kperf
+            .run(&["cleanup", "--list", "--kubeconfig", sim.kubeconfig()])
+            .expect(0);
+        let run = listed.stdout.split('\t').next().unwrap().to_owned();
+        assert!(run.starts_with('r'), "{listed:?}");
+        kperf
+            .run(&["cleanup", "--run", &run, "--kubeconfig", sim.kubeconfig()])
+            .expect(0)
+            .says(&["deleted"]);
+        assert_clean(&kperf, &sim, Some(&run));
+    }
+    // An id that is none never becomes a selector.
+    for bad in ["", "a,b", "a b", "!x"] {
+        let _ = kperf
+            .run(&["cleanup", "--run", bad, "--kubeconfig", sim.kubeconfig()])
+            .expect(2);
+    }
+}
+
+/// One that does not listen to the interrupt is ended all the same; `--keep` keeps, until `cleanup`.
+#[test]
+fn a_deaf_benchmark_ends_and_keep_keeps() {
+    let kperf = kperf!();
+    let component = hostile();
+    let sim = kperf.sim(&[]);
+    let mut command = kperf.command(&[
+        "run",
+        "--plugin",
+        component.to_str().unwrap(),
+        "--set",
+        "misbehave=deaf",
+        "--kubeconfig",
+        sim.kubeconfig(),
+    ]);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    let status = wait(&mut child, Duration::from_secs(60)).expect("an end in time");
+    assert_eq!(status.code(), Some(130));
+    assert_clean(&kperf, &sim, None);
+
+    let kept = kperf
+        .run(&[
+            "run",
+            "--plugin",
+            component.to_str().unwrap(),
+            "--set",
+            "misbehave=no",
+            "--keep",
+            "--kubeconfig",
+            sim.kubeconfig(),
+        ])
+        .expect(0);
+    let run = run_id(&kept);
+    let listed = kperf
+        .run(&["cleanup", "--list", "--kubeconfig", sim.kubeconfig()])
+        .expect(0);
+    assert!(listed.stdout.starts_with(&run), "{listed:?}");
+    let _ = kperf
+        .run(&["cleanup", "--run", &run, "--kubeconfig", sim.kubeconfig()])
+        .expect(0);
+    assert_clean(&kperf, &sim, Some(&run));
+}
+
+fn copy_example(kperf: &Kperf, change: impl Fn(String) -> String) -> PathBuf {
+    let example = repository().join("examples/workloads/kubevirt-density");
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+    std::fs::create_dir_all(kperf.path("templates")).unwrap();
+    kperf.write(
+        "templates/vmi-ephemeral.yaml",
+        &read(&example.join("templates/vmi-ephemeral.yaml")),
+    );
+    kperf.write(
+        "density.yaml",
+        &change(read(&example.join("kubevirt-density.yaml"))),
+    )
+}
+
+/// The seed's example, unchanged but for the wait at its end: phases as histograms, and everything gone.
+#[test]
+fn kubevirt_density_on_the_simulator() {
+    let kperf = kperf!();
+    let sim = kperf.sim(&["--objects", "nodes=20,pods=0,kubevirt=true"]);
+    let config = copy_example(&kperf, |text| {
+        text.replace("waitWhenFinished: 30s", "waitWhenFinished: 100ms")
+    });
+    let ran = kperf
+        .run(&[
+            "run",
+            "--plugin",
+            "kubevirt_density",
+            "--config",
+            config.to_str().unwrap(),
+            "--kubeconfig",
+            sim.kubeconfig(),
+            "--output",
+            "json=r.json",
+        ])
+        .expect(0);
+    let report = kperf.json("r.json");
+    for name in [
+        "sent_to_created",
+        "sent_to_scheduling",
+        "sent_to_scheduled",
+        "sent_to_running",
+        "created_to_running",
+        "deletion",
+    ] {
+        let found = distribution(&report, name);
+        assert_eq!(found["times"]["count"], 100, "{name}");
+    }
+    // Each phase comes after the one before.
+    let p50 = |name: &str| {
+        let quantiles = distribution(&report, name)["times"]["quantiles"].clone();
+        let quantile = quantiles.as_array().unwrap().iter().find(|q| q["q"] == 0.5);
+        quantile.unwrap()["value_ns"].as_u64().unwrap()
+    };
+    assert!(p50("sent_to_scheduling") <= p50("sent_to_scheduled"));
+    assert!(p50("sent_to_scheduled") <= p50("sent_to_running"));
+    let table = &report["objects"][0];
+    assert_eq!(table["kind"], "VirtualMachineInstance", "{table}");
+    assert_clean(&kperf, &sim, Some(&run_id(&ran)));
+
+    // A dry run says what it would do, and does nothing.
+    let dry = kperf
+        .run(&[
+            "run",
+            "--plugin",
+            "kubevirt_density",
+            "--config",
+            config.to_str().unwrap(),
+            "--kubeconfig",
+            sim.kubeconfig(),
+            "--dry-run",
+        ])
+        .expect(0);
+    assert!(dry.stdout.contains("kubevirt-density-1"), "{}", dry.stdout);
+    assert_clean(&kperf, &sim, None);
+
+    // Without KubeVirt the kind is missing, which is said.
+    let plain = kperf.sim(&[]);
+    kperf
+        .run(&[
+            "run",
+            "--plugin",
+            "kubevirt_density",
+            "--config",
+            config.to_str().unwrap(),
+            "--kubeconfig",
+            plain.kubeconfig(),
+        ])
+        .expect(5);
+    assert_clean(&kperf, &plain, None);
+}
+
+/// The options that only show over time: iterations, namespaces of their own, a wait that is too short, mistakes.
+#[test]
+fn options_of_a_density_workload() {
+    let kperf = kperf!();
+    let sim = kperf.sim(&["--objects", "nodes=20,pods=0,kubevirt=true"]);
+    let run = |config: &Path, code: i32| {
+        kperf
+            .run(&[
+                "run",
+                "--plugin",
+                "kubevirt_density",
+                "--config",
+                config.to_str().unwrap(),
+                "--kubeconfig",
+                sim.kubeconfig(),
+                "--output",
+                "json=r.json",
+            ])
+            .expect(code)
+    };
+    let quick = |text: String| {
+        text.replace("waitWhenFinished: 30s", "waitWhenFinished: 0")
+            .replace("replicas: 100", "replicas: 5")
+            .replace("qps: 20", "qps: 0")
+    };
+    let iterated = copy_example(&kperf, |text| {
+        quick(text)
+            .replace("iterationCount: 1", "iterationCount: 3")
+            .replace("iterationInterval: 0", "iterationInterval: 200ms")
+            .replace("namespacedIterations: false", "namespacedIterations: true")
+    });
+    let ran = run(&iterated, 0);
+    let report = kperf.json("r.json");
+    let running: Vec<_> = report["distributions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|d| d["name"] == "sent_to_running")
+        .collect();
+    assert_eq!(running.len(), 3);
+    assert!(running.iter().all(|d| d["times"]["count"] == 5));
+    assert_clean(&kperf, &sim, Some(&run_id(&ran)));
+
+    // Without clean-up between the iterations the host cleans at the end.
+    let kept = copy_example(&kperf, |text| {
+        quick(text)
+            .replace("iterationCount: 1", "iterationCount: 2")
+            .replace("namespacedIterations: false", "namespacedIterations: true")
+            .replace("iterationCleanup: true", "iterationCleanup: false")
+    });
+    let ran = run(&kept, 0);
+    assert_clean(&kperf, &sim, Some(&run_id(&ran)));
+
+    // Nothing can run that soon: the verdict fails, names who did not, and all is gone.
+    let hasty = copy_example(&kperf, |text| {
+        quick(text).replace("maxWaitTimeout: 30m", "maxWaitTimeout: 1ms")
+    });
+    let ran = run(&hasty, 3);
+    assert!(
+        ran.stdout
+            .contains("of 5 VirtualMachineInstance ran within"),
+        "{}",
+        ran.stdout
+    );
+    assert_clean(&kperf, &sim, Some(&run_id(&ran)));
+
+    let wrong = copy_example(&kperf, |text| quick(text).replace("replicas:", "replica:"));
+    run(&wrong, 2).says(&["density.yaml", "replica"]);
+    let nothing = copy_example(&kperf, |text| {
+        quick(text).replace("templates/vmi-ephemeral.yaml", "templates/none.yaml")
+    });
+    let ran = run(&nothing, 5);
+    assert!(ran.stdout.contains("templates/none.yaml"), "{}", ran.stdout);
+
+    // The other generation: a steady state with churn.
+    let steady = kperf.write(
+        "steady.yaml",
+        "name: steady\ntype: steady-state\ncount: 4\nchurn: 2\nminChurnSleep: 300ms\ntimeout: 2s\n\
+         object:\n  templateFile: templates/vmi-ephemeral.yaml\n  inputVars:\n    namespace: steady\n    \
+         containerPrefix: \"\"\n    containerImg: cirros\n    containerTag: \"\"\n    iteration: 1\n",
+    );
+    let ran = run(&steady, 0);
+    let report = kperf.json("r.json");
+    let cycles = report["metrics"].as_array().unwrap();
+    let cycles = cycles.iter().find(|m| m["name"] == "churn-cycles").unwrap();
+    assert!(cycles["value"].as_f64().unwrap() >= 1.0, "{cycles}");
+    assert_clean(&kperf, &sim, Some(&run_id(&ran)));
+}
+
+/// ClusterLoader2's measurement from its own test config: files, units and labels as it writes them.
+#[test]
+fn pod_startup_latency_on_the_simulator() {
+    let kperf = kperf!();
+    let sim = kperf.sim(&["--objects", "nodes=10,pods=0"]);
+    let example = repository().join("examples/workloads/clusterloader2");
+    for file in ["config.yaml", "deployment.yaml"] {
+        std::fs::copy(example.join(file), kperf.path(file)).unwrap();
+    }
+    let ran = kperf
+        .run(&[
+            "run",
+            "--plugin",
+            "pod_startup_latency",
+            "--set",
+            "testConfig=config.yaml",
+            "--set",
+            "definition=api-2024",
+            "--kubeconfig",
+            sim.kubeconfig(),
+            "--output",
+            "perf_data=reports/",
+            "--output",
+            "junit=junit.xml",
+            "--output",
+            "json=r.json",
+        ])
+        .expect(0);
+    let files: Vec<_> = std::fs::read_dir(kperf.path("reports"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(files.len(), 3, "{files:?}");
+    let all = files
+        .iter()
+        .find(|name| name.starts_with("PodStartupLatency_PodStartupLatency_test_"))
+        .unwrap_or_else(|| panic!("{files:?}"));
+    let written = kperf.json(&format!("reports/{all}"));
+    assert_eq!(written["version"], "1.0");
+    let mut labels: Vec<_> = written["dataItems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| {
+            assert_eq!(item["unit"], "ms");
+            for quantile in ["Perc50", "Perc90", "Perc99"] {
+                assert!(item["data"][quantile].is_number(), "{item}");
+            }
+            item["labels"]["Metric"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    labels.sort();
+    assert_eq!(
+        labels,
+        [
+            "create_to_schedule",
+            "pod_startup",
+            "run_to_watch",
+            "schedule_to_run",
+            "schedule_to_watch"
+        ]
+    );
+    let report = kperf.json("r.json");
+    assert_eq!(distribution(&report, "pod_startup")["times"]["count"], 10);
+    let junit = std::fs::read_to_string(kperf.path("junit.xml")).unwrap();
+    assert!(junit.contains("ClusterLoaderV2"), "{junit}");
+    assert_clean(&kperf, &sim, Some(&run_id(&ran)));
+
+    // Without any configuration it brings a workload of its own.
+    let ran = kperf
+        .run(&[
+            "run",
+            "--plugin",
+            "pod_startup_latency",
+            "--kubeconfig",
+            sim.kubeconfig(),
+            "--threshold",
+            "pod_startup p99 <= 1m",
+        ])
+        .expect(0);
+    assert!(ran.stdout.contains("pod_startup"), "{}", ran.stdout);
+    assert_clean(&kperf, &sim, Some(&run_id(&ran)));
+}
+
+/// Flags of one kind of run are refused by the other, by name.
+#[test]
+fn flags_of_loads_and_benchmarks_do_not_mix() {
+    let kperf = kperf!();
+    kperf
+        .run(&[
+            "run",
+            "--plugin",
+            "pod_startup_latency",
+            "--sim",
+            "--rate",
+            "5",
+        ])
+        .expect(2)
+        .says(&["--rate", "benchmark"]);
+    kperf
+        .run(&["run", "--plugin", "quorum_list", "--sim", "--keep"])
+        .expect(2)
+        .says(&["--keep", "benchmarks"]);
+    kperf
+        .run(&[
+            "run",
+            "--plugin",
+            "quorum_list",
+            "--sim",
+            "--threshold",
+            "p99 <",
+        ])
+        .expect(2)
+        .says(&["--threshold"]);
+    kperf
+        .run(&[
+            "run",
+            "--plugin",
+            "quorum_list",
+            "--sim",
+            "--grant",
+            "list:pods",
+        ])
+        .expect(2)
+        .says(&["--grant"]);
+}
