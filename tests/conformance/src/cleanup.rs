@@ -111,3 +111,53 @@ impl Api {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{api::configmap, run::simulator};
+
+    fn fails(api: &Api, made: &mut String) -> anyhow::Result<()> {
+        let ns = api.namespace("fails")?;
+        let _held = ns.holds("configmaps/a");
+        *made = ns.core("configmaps/a");
+        let mut held = configmap("a", json!({}));
+        held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+        api.post(ns.core("configmaps"), &held).ok(201)?;
+        api.delete(ns.core("configmaps/a")).ok(200)?;
+        // Held.
+        api.get(ns.core("configmaps/a")).ok(200)?;
+        api.get(ns.core("configmaps/b")).ok(200)?;
+        Ok(())
+    }
+
+    #[test]
+    fn what_a_failing_case_made_is_removed() {
+        let api = simulator().unwrap();
+        let mut made = String::new();
+        let error = fails(&api, &mut made).unwrap_err().to_string();
+        assert!(error.contains("configmaps/b"), "{error}");
+        assert_eq!(api.get(made).send().unwrap().status, 404);
+        assert_eq!(api.left_behind(), [""; 0]);
+    }
+
+    #[test]
+    fn what_cannot_be_removed_is_told() {
+        let api = simulator().unwrap();
+        // No address, so no answer.
+        api.remove("/a b");
+        let told = api.left_behind();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].starts_with("/a b: "), "{told:?}");
+        assert_eq!(api.left_behind(), [""; 0]);
+    }
+
+    #[test]
+    fn what_does_not_go_is_told() {
+        let api = simulator().unwrap();
+        let why = api.remains("/api/v1/namespaces/default", Instant::now());
+        assert!(why.unwrap().contains("is still there"));
+        let why = api.remains("/api/v1/namespaces/none", Instant::now());
+        assert_eq!(why, None);
+    }
+}

@@ -3,7 +3,7 @@
 use std::{
     io::Write,
     sync::{
-        Arc, Mutex,
+        Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -118,7 +118,12 @@ fn left_behind<'a>(server: &'a str, what: &'a [String]) -> impl Iterator<Item = 
 }
 
 fn on_simulator() -> anyhow::Result<Done> {
-    let sim = Arc::new(Sim::start(SimConfig {
+    Ok(run_table(&simulator()?, &cases::table()))
+}
+
+/// A simulator of its own; it ends with the value.
+pub(crate) fn simulator() -> anyhow::Result<Api> {
+    let sim = Sim::start(SimConfig {
         seed_objects: Seed {
             nodes: 2,
             namespaces: 1,
@@ -129,19 +134,13 @@ fn on_simulator() -> anyhow::Result<Done> {
         },
         threads: 2,
         ..SimConfig::default()
-    })?);
+    })?;
     let folder = tempfile::tempdir()?;
     let kubeconfig = folder.path().join("kubeconfig");
     std::fs::write(&kubeconfig, sim.kubeconfig())?;
-    let compact = {
-        let sim = Arc::clone(&sim);
-        move || sim.compact()
-    };
-    let api = Api::new(
-        Client::from_kubeconfig(&kubeconfig)?,
-        Some(Box::new(compact)),
-    );
-    Ok(run_table(&api, &cases::table()))
+    let client = Client::from_kubeconfig(&kubeconfig)?;
+    let compact = move || sim.compact();
+    Ok(Api::new(client, Some(Box::new(compact))))
 }
 
 /// Why there is none, otherwise.
