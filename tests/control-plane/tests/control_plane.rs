@@ -159,7 +159,7 @@ fn etcd_pauses(plane: &ControlPlane) {
             .get(namespace)
             .is_ok_and(|answer| answer.status == 200)
     };
-    assert!(reads());
+    eventually("etcd answers", reads);
     plane.pause_etcd().unwrap();
     assert!(!reads());
     plane.resume_etcd().unwrap();
