@@ -5,6 +5,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
+    ops::{Deref, DerefMut},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -142,7 +143,7 @@ impl Kperf {
             .args(arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        let mut child = command.spawn().expect("a started simulator");
+        let mut child = Started(command.spawn().expect("a started simulator"));
         let stderr = child.stderr.take().expect("its stderr");
         let mut lines = BufReader::new(stderr);
         let mut line = String::new();
@@ -168,9 +169,33 @@ impl Kperf {
     }
 }
 
+/// A started process; killed with the value, so that a test that fails leaves nothing running.
+pub struct Started(Child);
+
+impl Deref for Started {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Started {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
 /// A running simulator; ends with the value.
 pub struct SimServer {
-    child: Child,
+    child: Started,
     /// Its URL.
     pub url: String,
     /// A kubeconfig for it.
@@ -188,13 +213,6 @@ impl SimServer {
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
-    }
-}
-
-impl Drop for SimServer {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
     }
 }
 
@@ -231,18 +249,14 @@ pub fn finish(mut command: Command, limit: Duration) -> Ran {
     clippy::panic,
     reason = "support code of tests: a failure here is a failed test"
 )]
-pub fn start_until_first_interval(mut command: Command) -> Child {
-    let mut child = command
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("a started process");
+pub fn start_until_first_interval(mut command: Command) -> Started {
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = Started(command.spawn().expect("a started process"));
     let mut lines = BufReader::new(child.stderr.take().expect("its stderr"));
     let mut seen = String::new();
     loop {
         let mut line = String::new();
         if lines.read_line(&mut line).unwrap_or(0) == 0 {
-            child.kill().ok();
             panic!("the run ended before its first interval:\n{seen}");
         }
         seen.push_str(&line);

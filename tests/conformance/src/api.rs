@@ -10,7 +10,7 @@ use kperf_control_plane::{Client, Opened};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use crate::{namespace::Namespace, stream::Stream};
+use crate::{cleanup::CleanUp, namespace::Namespace, stream::Stream};
 
 const JSON: &str = "application/json";
 /// For an answer, and for a watch from its start to its end.
@@ -25,6 +25,7 @@ pub(crate) struct Api {
     compact: Option<Box<dyn Fn() + Send + Sync>>,
     /// Controllers run there: they have to be done with a namespace before pods are admitted to it.
     controlled: bool,
+    clean_up: CleanUp,
 }
 
 impl Api {
@@ -33,12 +34,21 @@ impl Api {
             client,
             compact,
             controlled: false,
+            clean_up: CleanUp::default(),
         }
     }
 
     pub(crate) fn controlled(mut self, controlled: bool) -> Self {
         self.controlled = controlled;
         self
+    }
+
+    pub(crate) fn is_controlled(&self) -> bool {
+        self.controlled
+    }
+
+    pub(crate) fn clean_up(&self) -> &CleanUp {
+        &self.clean_up
     }
 
     /// A new namespace for a case.

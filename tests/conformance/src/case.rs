@@ -7,10 +7,17 @@ use crate::api::Api;
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) run: fn(&Api) -> anyhow::Result<()>,
-    /// Why the simulator is known to fail it: one of [`kperf_sim::limit::ALL`].
-    pub(crate) limit: Option<&'static str>,
+    /// What the simulator is known to fail it for.
+    pub(crate) limit: Option<Limit>,
     /// It makes the server forget old revisions, which is not to be asked of a cluster of somebody else's.
     pub(crate) compacts: bool,
+}
+
+/// A limit of the simulator, as a case meets it.
+#[derive(Clone, Copy)]
+pub(crate) struct Limit {
+    pub(crate) why: &'static str,
+    pub(crate) fails_with: &'static str,
 }
 
 impl Case {
@@ -23,8 +30,9 @@ impl Case {
         }
     }
 
-    pub(crate) const fn limit(mut self, why: &'static str) -> Self {
-        self.limit = Some(why);
+    /// `why` is one of [`kperf_sim::limit::ALL`]; `fails_with` is a part of the failure that comes of it.
+    pub(crate) const fn limit(mut self, why: &'static str, fails_with: &'static str) -> Self {
+        self.limit = Some(Limit { why, fails_with });
         self
     }
 

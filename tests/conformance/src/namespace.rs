@@ -35,6 +35,14 @@ impl<'a> Namespace<'a> {
         format!("/apis/{group_version}/namespaces/{}/{resource}", self.name)
     }
 
+    /// To be taken before `object` of the core group, such as `pods/a`, is made.
+    pub(crate) fn holds(&self, object: &str) -> Held<'a> {
+        Held {
+            api: self.api,
+            path: self.core(object),
+        }
+    }
+
     pub(crate) fn apps(&self, resource: &str) -> String {
         self.group("apps/v1", resource)
     }
@@ -42,10 +50,20 @@ impl<'a> Namespace<'a> {
 
 impl Drop for Namespace<'_> {
     fn drop(&mut self) {
-        // What cannot be deleted is left to whoever ends the server.
         self.api
-            .delete(format!("/api/v1/namespaces/{}", self.name))
-            .send()
-            .ok();
+            .remove(&format!("/api/v1/namespaces/{}", self.name));
+    }
+}
+
+/// An object that would hold its namespace for ever or for long, by a finalizer or by being on a node that is none;
+/// removed at once when the value goes.
+pub(crate) struct Held<'a> {
+    api: &'a Api,
+    path: String,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.api.remove_now(&self.path);
     }
 }

@@ -73,7 +73,7 @@ impl Client {
     /// A client for the current context of a kubeconfig that holds a certificate or a token.
     ///
     /// # Errors
-    /// The kubeconfig cannot be read, or asks for another way of authenticating.
+    /// The kubeconfig cannot be read, or asks for another way of authenticating ([`crate::Unsupported`]).
     pub fn from_kubeconfig(path: &Path) -> anyhow::Result<Self> {
         Self::new(&Target::read(path)?)
     }

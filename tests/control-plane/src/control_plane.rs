@@ -217,7 +217,11 @@ impl ControlPlane {
     }
 }
 
-fn skip(what: &str, why: &str) -> anyhow::Result<()> {
+/// Prints `skipped: WHAT: WHY`.
+///
+/// # Errors
+/// Skipping is not allowed ([`REQUIRE_VARIABLE`]).
+pub fn skip(what: &str, why: &str) -> anyhow::Result<()> {
     if std::env::var_os(REQUIRE_VARIABLE).is_some_and(|value| value == "required") {
         bail!("{what}: {why}; {REQUIRE_VARIABLE} does not allow to skip it");
     }

@@ -1,6 +1,7 @@
 //! Kubeconfigs: those written for the fixture's own cluster, and as much of others as the fixture reads.
 
 use std::{
+    fmt,
     fs::{self, File},
     io::Write as _,
     os::unix::fs::OpenOptionsExt as _,
@@ -30,6 +31,18 @@ pub(crate) struct Target {
     pub(crate) ca_pem: String,
     pub(crate) access: Access,
 }
+
+/// A kubeconfig that is in order, but asks for what the fixture's client does not do.
+#[derive(Debug)]
+pub struct Unsupported(String);
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unsupported {}
 
 impl Target {
     /// Writes a kubeconfig readable by its owner only. It is JSON, which is YAML, and holds all it refers to.
@@ -83,12 +96,20 @@ impl Target {
                 key_pem: pem(user, "client-key", folder)?.context("client-key")?,
             })
         } else {
-            bail!("{}: neither certificate nor token", path.display());
+            bail!(Unsupported(format!(
+                "{} has neither a token nor a client certificate (exec plugins and the like are not supported here)",
+                path.display()
+            )));
+        };
+        let Some(ca_pem) = pem(cluster, "certificate-authority", folder)? else {
+            bail!(Unsupported(format!(
+                "{} names no certificate-authority (those of the system are not supported here)",
+                path.display()
+            )));
         };
         Ok(Self {
             url: url.to_owned(),
-            ca_pem: pem(cluster, "certificate-authority", folder)?
-                .context("certificate-authority")?,
+            ca_pem,
             access,
         })
     }
@@ -171,5 +192,33 @@ mod tests {
         let read = Target::read(&path).unwrap();
         assert_eq!(read.ca_pem, "authority");
         assert!(matches!(read.access, Access::Token(token) if token == "secret"));
+    }
+
+    #[test]
+    fn what_is_not_supported_is_told_from_what_is_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config");
+        let why = |cluster: &str, user: &str| {
+            let text = format!(
+                "current-context: here\n\
+                 contexts: [{{name: here, context: {{cluster: one, user: me}}}}]\n\
+                 clusters: [{{name: one, cluster: {cluster}}}]\n\
+                 users: [{{name: me, user: {user}}}]\n"
+            );
+            fs::write(&path, text).unwrap();
+            Target::read(&path).map(|_| ()).unwrap_err()
+        };
+        let exec = why(
+            "{server: 'https://[::1]:1', certificate-authority-data: YQ==}",
+            "{exec: {command: login}}",
+        );
+        assert!(exec.is::<Unsupported>() && exec.to_string().contains("exec plugins"));
+        let system = why("{server: 'https://example.com'}", "{token: secret}");
+        assert!(system.is::<Unsupported>() && system.to_string().contains("of the system"));
+        let gone = why(
+            "{server: 'https://[::1]:1', certificate-authority: none.pem}",
+            "{token: secret}",
+        );
+        assert!(!gone.is::<Unsupported>(), "{gone:#}");
     }
 }

@@ -38,7 +38,8 @@ mod source;
 
 pub use client::{Answer, Client, Opened};
 pub use component::Component;
-pub use control_plane::{ControlPlane, REQUIRE_VARIABLE};
+pub use control_plane::{ControlPlane, REQUIRE_VARIABLE, skip};
+pub use kubeconfig::Unsupported;
 pub use options::Options;
 pub use seed::Seed;
 pub use source::{ASSETS_VARIABLE, KUBECONFIG_VARIABLE, Programs, Source};

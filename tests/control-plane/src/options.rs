@@ -12,6 +12,7 @@ pub struct Options {
     pub(crate) nodes: u32,
     pub(crate) seed: Seed,
     pub(crate) deadline: Duration,
+    pub(crate) own: bool,
 }
 
 impl Options {
@@ -24,6 +25,7 @@ impl Options {
             nodes: 0,
             seed: Seed::default(),
             deadline: Duration::from_secs(180),
+            own: false,
         }
     }
 
@@ -77,13 +79,22 @@ impl Options {
         self
     }
 
+    /// Asks for a control plane that nobody else uses: to stop, to pause, or to sign certificates with.
+    #[must_use]
+    pub fn own(mut self) -> Self {
+        self.own = true;
+        self
+    }
+
     pub(crate) fn has(&self, component: Component) -> bool {
         self.components.contains(&component)
     }
 
     /// Why an existing cluster cannot stand in for what is asked for here.
     pub(crate) fn beyond_existing(&self) -> Option<&'static str> {
-        if !self.api_server_flags.is_empty() {
+        if self.own {
+            Some("an existing cluster is not a test's to stop or to sign certificates for")
+        } else if !self.api_server_flags.is_empty() {
             Some("the API server of an existing cluster takes no flags from a test")
         } else if self.nodes > 0 {
             Some("virtual nodes are not made in an existing cluster")
@@ -110,6 +121,7 @@ mod tests {
     #[test]
     fn an_existing_cluster_is_left_as_it_is() {
         assert!(Options::full().beyond_existing().is_none());
+        assert!(Options::full().own().beyond_existing().is_some());
         assert!(Options::full().nodes(1).beyond_existing().is_some());
         assert!(
             Options::api_server()

@@ -72,6 +72,8 @@ impl Running {
     }
 
     fn start_others(&mut self, deadline: Instant) -> anyhow::Result<()> {
+        // A server that says it is ready may still have to make them.
+        self.wait("system namespaces", deadline, has_system_namespaces)?;
         let users: [(Component, &str, &[&str]); 3] = [
             (
                 Component::ControllerManager,
@@ -306,6 +308,16 @@ fn until_ready(
 
 fn is_ready(client: &Client) -> anyhow::Result<bool> {
     Ok(client.get("/readyz")?.status == 200)
+}
+
+fn has_system_namespaces(client: &Client) -> anyhow::Result<bool> {
+    let list = client.get("/api/v1/namespaces")?.success()?.json();
+    let namespaces = list["items"].as_array().into_iter().flatten();
+    let names: Vec<_> = namespaces
+        .filter_map(|namespace| namespace["metadata"]["name"].as_str())
+        .collect();
+    let all = ["default", "kube-node-lease", "kube-public", "kube-system"];
+    Ok(all.iter().all(|name| names.contains(name)))
 }
 
 fn ended(process: &mut Process) -> Option<&Process> {

@@ -49,10 +49,10 @@ impl Source {
     /// Says in one line why there is none.
     pub fn find(needed: &[Component]) -> Result<Self, String> {
         if let Some(kubeconfig) = variable(KUBECONFIG_VARIABLE) {
-            return existing(PathBuf::from(kubeconfig));
+            return existing(located(Path::new(&kubeconfig)));
         }
         if let Some(folder) = variable(ASSETS_VARIABLE) {
-            return assets(Path::new(&folder), needed).map(Self::Programs);
+            return assets(&located(Path::new(&folder)), needed).map(Self::Programs);
         }
         let module = GoModule::open().map_err(|why| {
             format!("{why}; without Go, set {ASSETS_VARIABLE} or {KUBECONFIG_VARIABLE}")
@@ -69,6 +69,19 @@ impl Source {
 /// An empty variable is an unset one, as for the tools these come from.
 fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// An absolute path. A relative one is meant from the current folder or, as cargo runs a package's tests in the folder
+/// of that package, from the workspace's.
+fn located(path: &Path) -> PathBuf {
+    let workspace = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    let from_workspace = workspace.join(path);
+    let found = if !path.exists() && from_workspace.exists() {
+        &from_workspace
+    } else {
+        path
+    };
+    std::path::absolute(found).unwrap_or_else(|_| found.to_owned())
 }
 
 fn existing(kubeconfig: PathBuf) -> Result<Source, String> {
@@ -128,5 +141,15 @@ mod tests {
     fn a_kubeconfig_must_be_there() {
         let why = existing(PathBuf::from("/nowhere/config")).unwrap_err();
         assert!(why.contains(KUBECONFIG_VARIABLE), "{why}");
+    }
+
+    #[test]
+    fn relative_paths_are_those_of_the_workspace() {
+        // Of this package, where its tests run, and of the workspace, where they were asked for.
+        for path in ["src/source.rs", "tests/control-plane/src/source.rs"] {
+            let located = located(Path::new(path));
+            assert!(located.is_absolute() && located.is_file(), "{located:?}");
+        }
+        assert!(located(Path::new("no/such/file")).is_absolute());
     }
 }

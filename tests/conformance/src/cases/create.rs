@@ -22,9 +22,12 @@ pub(super) const CASES: &[Case] = &[
     Case::new("create: YAML", yaml),
     Case::new("create: dry run", dry_run),
     Case::new("create: a dry run of something else", bad_dry_run),
-    Case::new("create: who made it is written down", managed_fields)
-        .limit(kperf_sim::limit::MANAGED_FIELDS),
-    Case::new("create: strict field validation", field_validation).limit(kperf_sim::limit::SCHEMAS),
+    Case::new("create: who made it is written down", managed_fields).limit(
+        kperf_sim::limit::MANAGED_FIELDS,
+        "expected \"maker\" at /metadata/managedFields/0/manager\n  got nothing there",
+    ),
+    Case::new("create: strict field validation", field_validation)
+        .limit(kperf_sim::limit::SCHEMAS, "expected status 400\n  got 201"),
 ];
 
 fn generate_name(api: &Api) -> anyhow::Result<()> {

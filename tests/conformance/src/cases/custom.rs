@@ -72,13 +72,10 @@ impl<'a> Definition<'a> {
 
 impl Drop for Definition<'_> {
     fn drop(&mut self) {
-        self.api
-            .delete(format!(
-                "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/gadgets.{}",
-                self.group
-            ))
-            .send()
-            .ok();
+        self.api.remove(&format!(
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/gadgets.{}",
+            self.group
+        ));
     }
 }
 

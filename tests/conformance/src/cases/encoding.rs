@@ -19,8 +19,12 @@ pub(super) const CASES: &[Case] = &[
     Case::new("table: watched", table_watch),
     Case::new("metadata: list, object and watch", metadata),
     Case::new("yaml: list", yaml),
-    Case::new("protobuf: only", protobuf).limit(kperf_sim::limit::PROTOBUF),
-    Case::new("protobuf: or JSON", protobuf_or_json).limit(kperf_sim::limit::PROTOBUF),
+    Case::new("protobuf: only", protobuf)
+        .limit(kperf_sim::limit::PROTOBUF, "expected status 200\n  got 406"),
+    Case::new("protobuf: or JSON", protobuf_or_json).limit(
+        kperf_sim::limit::PROTOBUF,
+        "expected header content-type: application/vnd.kubernetes.protobuf\n  got application/json",
+    ),
     Case::new("protobuf: body of a creation", protobuf_body),
     Case::new("negotiation: anything will do", anything),
 ];

@@ -234,6 +234,7 @@ fn strategic_no_key(api: &Api) -> anyhow::Result<()> {
 
 fn strategic_set(api: &Api) -> anyhow::Result<()> {
     let ns = with_configmap(api, "strategic-set")?;
+    let _held = ns.holds("configmaps/a");
     let path = ns.core("configmaps/a");
     let finalizers = |patch: Value| {
         api.patch("strategic-merge", path.clone(), &json!({"metadata": patch}))

@@ -3,8 +3,9 @@
 use serde_json::json;
 
 use crate::{
-    api::{Api, configmap},
+    api::{Api, Reply, configmap},
     case::Case,
+    namespace::Namespace,
 };
 
 pub(super) const CASES: &[Case] = &[
@@ -23,6 +24,12 @@ pub(super) const CASES: &[Case] = &[
     Case::new("revision: too large for a get", too_large_get),
     Case::new("revision: too large and exact", too_large_exact),
 ];
+
+/// Makes a Secret.
+fn secret(api: &Api, ns: &Namespace<'_>, name: &str) -> anyhow::Result<Reply> {
+    api.post(ns.core("secrets"), &json!({"metadata": {"name": name}}))
+        .ok(201)
+}
 
 fn grows(api: &Api) -> anyhow::Result<()> {
     let ns = api.namespace("revision-grows")?;
@@ -63,9 +70,7 @@ fn get(api: &Api) -> anyhow::Result<()> {
 
 fn zero(api: &Api) -> anyhow::Result<()> {
     let ns = api.namespace("revision-zero")?;
-    let made = api
-        .post(ns.core("secrets"), &json!({"metadata": {"name": "a"}}))
-        .ok(201)?;
+    let made = secret(api, &ns, "a")?;
     api.get(ns.core("secrets"))
         .query("resourceVersion", &made.str("/metadata/resourceVersion")?)
         .ok(200)?
@@ -84,12 +89,8 @@ fn zero(api: &Api) -> anyhow::Result<()> {
 
 fn exact(api: &Api) -> anyhow::Result<()> {
     let ns = api.namespace("revision-exact")?;
-    let first = api
-        .post(ns.core("secrets"), &json!({"metadata": {"name": "a"}}))
-        .ok(201)?
-        .str("/metadata/resourceVersion")?;
-    api.post(ns.core("secrets"), &json!({"metadata": {"name": "b"}}))
-        .ok(201)?;
+    let first = secret(api, &ns, "a")?.str("/metadata/resourceVersion")?;
+    secret(api, &ns, "b")?;
     api.delete(ns.core("secrets/a")).ok(200)?;
     api.get(ns.core("secrets"))
         .query("resourceVersion", &first)
@@ -103,12 +104,8 @@ fn exact(api: &Api) -> anyhow::Result<()> {
 
 fn not_older(api: &Api) -> anyhow::Result<()> {
     let ns = api.namespace("revision-not-older")?;
-    let first = api
-        .post(ns.core("secrets"), &json!({"metadata": {"name": "a"}}))
-        .ok(201)?;
-    let second = api
-        .post(ns.core("secrets"), &json!({"metadata": {"name": "b"}}))
-        .ok(201)?;
+    let first = secret(api, &ns, "a")?;
+    let second = secret(api, &ns, "b")?;
     for (revision, rule) in [
         (second.str("/metadata/resourceVersion")?, "NotOlderThan"),
         (second.str("/metadata/resourceVersion")?, ""),
@@ -130,12 +127,8 @@ fn not_older(api: &Api) -> anyhow::Result<()> {
 
 fn legacy_exact(api: &Api) -> anyhow::Result<()> {
     let ns = api.namespace("revision-legacy")?;
-    let first = api
-        .post(ns.core("secrets"), &json!({"metadata": {"name": "a"}}))
-        .ok(201)?
-        .str("/metadata/resourceVersion")?;
-    api.post(ns.core("secrets"), &json!({"metadata": {"name": "b"}}))
-        .ok(201)?;
+    let first = secret(api, &ns, "a")?.str("/metadata/resourceVersion")?;
+    secret(api, &ns, "b")?;
     api.get(ns.core("secrets"))
         .query("resourceVersion", &first)
         .query("limit", "5")

@@ -1,6 +1,6 @@
 //! status, scale, log, binding, eviction, finalize.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     api::{Api, deployment, idle_pod},
@@ -19,35 +19,45 @@ pub(super) const CASES: &[Case] = &[
     Case::new("subresource: eviction", eviction),
 ];
 
+/// An Ingress of a class that no controller takes, so that nothing but its case writes its status.
+fn idle_ingress(port: u16) -> Value {
+    json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "a"},
+        "spec": {
+            "ingressClassName": "nobody",
+            "defaultBackend": {"service": {"name": "a", "port": {"number": port}}},
+        },
+    })
+}
+
 fn status(api: &Api) -> anyhow::Result<()> {
+    const PORT: &str = "/spec/defaultBackend/service/port/number";
+    const ADDRESS: &str = "/status/loadBalancer/ingress/0/ip";
     let ns = api.namespace("status")?;
-    let mut body = api
-        .post(ns.apps("deployments"), &deployment("a"))
-        .ok(201)?
-        .value;
-    body["spec"]["minReadySeconds"] = json!(5);
-    body["status"] = json!({"observedGeneration": 1, "replicas": 3});
+    let path = |name: &str| ns.group("networking.k8s.io/v1", name);
+    let with_address = |port: u16, address: &str| {
+        let mut body = idle_ingress(port);
+        body["status"] = json!({"loadBalancer": {"ingress": [{"ip": address}]}});
+        body
+    };
+    api.post(path("ingresses"), &idle_ingress(80)).ok(201)?;
     // Of an object sent to its status, the status is taken.
-    let changed = api
-        .put(ns.apps("deployments/a/status"), &body)
+    api.put(path("ingresses/a/status"), &with_address(81, "192.0.2.1"))
         .ok(200)?
-        .is("/kind", "Deployment")?
-        .is("/status/replicas", 3)?
-        .lacks("/spec/minReadySeconds")?
+        .is("/kind", "Ingress")?
+        .is(ADDRESS, "192.0.2.1")?
+        .is(PORT, 80)?
         .is("/metadata/generation", 1)?;
-    let mut body = changed.value.clone();
-    body["spec"]["minReadySeconds"] = json!(5);
-    body["status"] = json!({"replicas": 9});
     // And of one sent to itself, everything else.
-    api.put(ns.apps("deployments/a"), &body)
+    api.put(path("ingresses/a"), &with_address(82, "192.0.2.2"))
         .ok(200)?
-        .is("/status/replicas", 3)?
-        .is("/spec/minReadySeconds", 5)?
+        .is(ADDRESS, "192.0.2.1")?
+        .is(PORT, 82)?
         .is("/metadata/generation", 2)?;
-    api.get(ns.apps("deployments/a/status"))
+    api.get(path("ingresses/a/status"))
         .ok(200)?
-        .is("/kind", "Deployment")?
-        .is("/status/replicas", 3)?;
+        .is("/kind", "Ingress")?
+        .is(ADDRESS, "192.0.2.1")?;
     Ok(())
 }
 
@@ -149,6 +159,7 @@ fn no_container(api: &Api) -> anyhow::Result<()> {
 
 fn binding(api: &Api) -> anyhow::Result<()> {
     let ns = api.namespace("binding")?;
+    let _held = ns.holds("pods/a");
     api.post(ns.core("pods"), &idle_pod("a")).ok(201)?;
     let binding = json!({
         "apiVersion": "v1", "kind": "Binding", "metadata": {"name": "a"},
@@ -166,9 +177,6 @@ fn binding(api: &Api) -> anyhow::Result<()> {
         .refused(409, "Conflict")?
         .about("", "pods/binding", "a")?
         .says("Operation cannot be fulfilled on pods/binding \"a\": pod a is already assigned to node \"nowhere\"")?;
-    api.delete(ns.core("pods/a"))
-        .query("gracePeriodSeconds", "0")
-        .ok(200)?;
     Ok(())
 }
 
