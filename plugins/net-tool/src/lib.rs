@@ -18,7 +18,7 @@ mod plan;
 pub use error::{ErrorClass, ToolError};
 pub use host::Host;
 pub use metric::{Metric, Metrics};
-pub use output::{Exit, Output};
+pub use output::{Exit, Output, option};
 pub use plan::{Command, Mesh, ParamError, Plan, Port, Purpose, Ready};
 
 use schemars::JsonSchema;

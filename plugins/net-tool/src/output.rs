@@ -89,15 +89,11 @@ impl Output {
     pub fn lines(&self) -> impl Iterator<Item = &str> {
         self.stdout.lines().chain(self.stderr.lines())
     }
-
-    /// Value of an option of the client: the argument after it, or what is joined to it (`-l10`, `--time=10`).
-    pub fn option(&self, names: &[&str]) -> Option<&str> {
-        option(&self.args, names)
-    }
 }
 
-/// Value of the last of these options in `args`; single-letter options may have it joined.
-pub(crate) fn option<'a>(args: &'a [String], names: &[&str]) -> Option<&'a str> {
+/// Value of the last of these options in `args`: the argument after it, or what is joined to it (`--time=10`; with a
+/// single letter also `-l10`).
+pub fn option<'a>(args: &'a [String], names: &[&str]) -> Option<&'a str> {
     let mut value = None;
     for (index, arg) in args.iter().enumerate() {
         for name in names {

@@ -34,7 +34,7 @@ pub fn assert_survives<T: Tool>(least: usize) {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
 
     // Cuts: every sample, at lengths spread evenly over it and at every line end.
-    let cuts_each = least / 2 / own.len().max(1) + 1;
+    let cuts_each = least / 4 / own.len().max(1) + 1;
     for sample in &own {
         let text = &sample.output.stdout;
         let stride = text.len() / cuts_each + 1;
