@@ -40,6 +40,9 @@ pub(crate) enum Asked {
 /// A run shorter than this share of what was asked was interrupted, which fortio does not say.
 const WHOLE_RUN: f64 = 0.9;
 
+/// More than anybody asks for.
+const MOST_PERCENTILES: usize = 1_000;
+
 impl Run {
     /// # Errors
     /// `interrupted`; the reason if all calls failed, else `no_data`; `connection_lost` if the server was gone for
@@ -63,6 +66,10 @@ impl Run {
             ("stddev", self.stddev_seconds),
         ] {
             metrics.add(format!("latency_{name}_seconds"), seconds)?;
+        }
+        if self.percentiles.len() > MOST_PERCENTILES {
+            let message = format!("{} percentiles", self.percentiles.len());
+            return Err(ToolError::malformed(message));
         }
         for &(percent, seconds) in &self.percentiles {
             if !(percent > 0.0 && percent <= 100.0) {

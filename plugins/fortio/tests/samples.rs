@@ -23,3 +23,9 @@ fn damaged_tcp_runs_are_no_numbers() {
 fn damaged_http_runs_are_no_numbers() {
     tool_samples::assert_survives::<FortioHttp>(40_000);
 }
+
+#[test]
+fn endless_repetition_is_refused() {
+    tool_samples::assert_bounded::<FortioTcp>();
+    tool_samples::assert_bounded::<FortioHttp>();
+}

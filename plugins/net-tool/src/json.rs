@@ -21,30 +21,39 @@ pub struct Broken {
 }
 
 /// Finds JSON objects that start at the beginning of a line. Objects inside others do not count, other lines are
-/// passed over.
+/// passed over. Takes time in proportion to the text, whatever stands in it.
 pub fn scan(text: &str) -> Scan<'_> {
     let mut scan = Scan::default();
     let mut rest = text;
     while !rest.is_empty() {
+        // Lines that are done with.
+        let mut lines = 1;
         if rest.starts_with('{') {
             let mut values = serde_json::Deserializer::from_str(rest).into_iter::<IgnoredAny>();
             match values.next() {
-                Some(Ok(_)) => {
+                Some(Ok(_)) | None => {
                     let end = values.byte_offset();
                     let (object, tail) = rest.split_at_checked(end).unwrap_or((rest, ""));
                     scan.objects.push(object);
                     rest = tail;
                 }
-                Some(Err(error)) if scan.broken.is_none() => {
-                    scan.broken = Some(Broken {
-                        cut: error.is_eof(),
+                Some(Err(error)) => {
+                    // What comes before the error is part of the broken object; the error's own line may be another.
+                    lines = error.line().saturating_sub(1).max(1);
+                    let cut = error.is_eof();
+                    scan.broken.get_or_insert_with(|| Broken {
+                        cut,
                         reason: error.to_string(),
                     });
+                    if cut {
+                        break;
+                    }
                 }
-                _ => {}
             }
         }
-        rest = rest.split_once('\n').map_or("", |(_, tail)| tail);
+        for _ in 0..lines {
+            rest = rest.split_once('\n').map_or("", |(_, tail)| tail);
+        }
     }
     scan
 }
@@ -65,14 +74,27 @@ mod tests {
     fn cut_and_interleaved_are_told_apart() {
         assert!(scan("{\n\"a\": [1,\n").broken.unwrap().cut);
         assert!(!scan("{\n\"a\": [1,\nlog line\n2]}\n").broken.unwrap().cut);
-        let after_a_cut = scan("{\n\"a\": [\n{\"ts\":1}\n");
-        assert_eq!(after_a_cut.objects, ["{\"ts\":1}"]);
-        assert!(after_a_cut.broken.unwrap().cut);
+        assert!(scan("{\n\"a\": [\n{\"ts\":1}\n").broken.unwrap().cut);
     }
 
     #[test]
-    fn depth_is_bounded() {
-        assert!(scan(&"{\"a\":".repeat(100_000)).broken.is_some());
-        assert!(scan(&"{\"a\":\n".repeat(10_000)).broken.is_some());
+    fn an_object_on_the_line_of_an_error_is_found() {
+        let found = scan("{\n\"a\": 1,\n{\"ts\":1}\n\"b\": 2\n}\n{\"c\":3}\n");
+        assert_eq!(found.objects, ["{\"ts\":1}", "{\"c\":3}"]);
+        assert!(!found.broken.unwrap().cut);
+    }
+
+    #[test]
+    fn neither_depth_nor_repetition_overwhelms() {
+        // Were each line the start of a new search, these would not end.
+        assert!(scan(&"{\"a\":".repeat(1_000_000)).broken.is_some());
+        assert!(scan(&"{\"a\":\n".repeat(1_000_000)).broken.is_some());
+        assert!(
+            scan(&("{\"a\":\n".repeat(1_000_000) + "!"))
+                .broken
+                .is_some()
+        );
+        assert!(scan(&"{\n".repeat(1_000_000)).broken.is_some());
+        assert!(scan(&"{\n!\n".repeat(1_000_000)).broken.is_some());
     }
 }

@@ -33,6 +33,9 @@ pub(crate) const TITLES: [(&str, &str); 19] = [
     ("BURST_SIZE", "Initial Burst Requests"),
 ];
 
+/// netperf has titles of up to four lines.
+const MOST_TITLE_LINES: usize = 8;
+
 /// The result, `None` if the text is not laid out like this.
 ///
 /// # Errors
@@ -72,6 +75,9 @@ pub(crate) fn read(
             }
             let titles = titles.into_iter().map(str::to_owned);
             titles.zip(values).collect()
+        }
+        titles if titles.len() > MOST_TITLE_LINES => {
+            return Err(ToolError::malformed("too many lines of titles"));
         }
         titles => columns(titles, row),
     };

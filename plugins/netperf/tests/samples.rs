@@ -23,3 +23,9 @@ fn damaged_transactions_are_no_numbers() {
 fn damaged_streams_are_no_numbers() {
     tool_samples::assert_survives::<TcpStream>(40_000);
 }
+
+#[test]
+fn endless_repetition_is_refused() {
+    tool_samples::assert_bounded::<TcpRr>();
+    tool_samples::assert_bounded::<TcpStream>();
+}

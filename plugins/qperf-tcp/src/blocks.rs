@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use net_tool::{ErrorClass, Output, ToolError};
 
+/// More than any loop runs.
+const MOST_TESTS: usize = 1_000;
+
 /// Results of one test.
 #[derive(Debug)]
 pub(crate) struct Block<'a> {
@@ -47,6 +50,11 @@ pub(crate) fn blocks(output: &Output) -> Result<Vec<Block<'_>>, ToolError> {
     }
     let mut blocks: Vec<Block<'_>> = Vec::new();
     for line in output.stdout.lines() {
+        if blocks.len() > MOST_TESTS {
+            return Err(ToolError::malformed(format!(
+                "more than {MOST_TESTS} tests"
+            )));
+        }
         if let Some(test) = test_name(line) {
             blocks.push(Block {
                 test,

@@ -16,3 +16,8 @@ fn outputs_of_other_tools_are_refused() {
 fn damaged_outputs_are_no_numbers() {
     tool_samples::assert_survives::<QperfTcp>(40_000);
 }
+
+#[test]
+fn endless_repetition_is_refused() {
+    tool_samples::assert_bounded::<QperfTcp>();
+}

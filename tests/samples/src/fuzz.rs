@@ -94,6 +94,63 @@ pub fn assert_survives<T: Tool>(least: usize) {
     println!("{}: {done} damaged outputs {counts:?}", T::NAME);
 }
 
+/// Feeds a parser with a few large outputs that are all repetition. They are refused; were the time they take to grow
+/// with the square of their size, this would not end.
+///
+/// # Panics
+/// If one gives metrics.
+pub fn assert_bounded<T: Tool>() {
+    let own = samples()
+        .into_iter()
+        .filter(|sample| sample.benchmark == T::NAME);
+    let mut units: Vec<String> = [
+        "{\n",
+        "{\"a\":\n",
+        "{\"event\":\"end\",\"data\":{}}\n",
+        "}\n",
+        "\n",
+        "1 ",
+        "1 2 3 4 5 6\n",
+        "A=1\n",
+        ",",
+        "Throughput\n",
+        "Throughput ",
+        "tcp_bw:\n",
+        "    a =  1\n",
+        "# target 1% 1\n",
+        "Code 200 : 1 (1 %)\n",
+        "\u{e9}",
+        "- - - -\n",
+        "[  5]   0.00-2.00   sec  3.32 GBytes  14.2 Gbits/sec                  receiver\n",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    for sample in own {
+        let lines = sample.output.lines().map(|line| format!("{line}\n"));
+        units.extend(lines.take(3));
+        units.push(sample.output.stdout);
+    }
+    units.sort_unstable();
+    units.dedup();
+    let mut tried = 0;
+    for unit in units.iter().filter(|unit| !unit.is_empty()) {
+        for head in [
+            "",
+            "MIGRATED TCP STREAM TEST from a\n",
+            "Connecting to host a\n",
+        ] {
+            let output = Output {
+                stdout: format!("{head}{}", unit.repeat(1_000_000 / unit.len())),
+                ..Output::default()
+            };
+            let found = T::parse(&output);
+            assert!(found.is_err(), "{unit} gave {found:?}");
+            tried += 1;
+        }
+    }
+    println!("{}: {tried} outputs of 1 MB refused", T::NAME);
+}
+
 /// What holds for every output.
 fn check_any<T: Tool>(output: &Output, case: &str) {
     match T::parse(output) {

@@ -15,7 +15,7 @@ mod damage;
 mod fuzz;
 
 pub use check::{assert_samples, assert_strangers};
-pub use fuzz::assert_survives;
+pub use fuzz::{assert_bounded, assert_survives};
 
 use std::collections::BTreeMap;
 use std::fs;
