@@ -170,11 +170,11 @@ impl Run {
             Kind::Http if ending == "-1" => log::reason(output),
             Kind::Http => None,
             Kind::Tcp => {
-                let words = self.endings.iter().map(|(ending, _)| ending.as_str());
-                let refused = words.filter(|words| {
+                let mut words = self.endings.iter().map(|(ending, _)| ending.as_str());
+                let refused = words.find(|words| {
                     ErrorClass::of_message(words) == Some(ErrorClass::ConnectionRefused)
                 });
-                let words = refused.last().unwrap_or(ending);
+                let words = refused.unwrap_or(ending);
                 ErrorClass::of_message(words).map(|class| ToolError::new(class, words))
             }
         };

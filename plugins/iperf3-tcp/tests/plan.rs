@@ -3,14 +3,13 @@
 use iperf3_tcp::{Direction, Iperf3Tcp, Params};
 use net_tool::{Host, Mesh, ParamError, Plan, Ready, Tool, allow};
 
-fn plan(json: &str) -> Result<Plan, ParamError> {
-    let params: Params = serde_json::from_str(json).unwrap();
-    Iperf3Tcp::plan(&params, &Host::new("10.0.0.2").unwrap())
+fn plan(params: &Params) -> Result<Plan, ParamError> {
+    Iperf3Tcp::plan(params, &Host::new("10.0.0.2")?)
 }
 
 #[test]
 fn nothing_asked_for_is_ten_seconds_over_one_connection() {
-    let plan = plan("{}").unwrap();
+    let plan = plan(&Params::default()).unwrap();
     assert_eq!(plan.server.program, "iperf3");
     assert_eq!(plan.server.args.join(" "), "-s -p 5201 --forceflush");
     assert_eq!(plan.client.program, "iperf3");
@@ -28,12 +27,13 @@ fn nothing_asked_for_is_ten_seconds_over_one_connection() {
 
 #[test]
 fn everything_asked_for_is_passed_on() {
-    let plan = plan(
+    let params = serde_json::from_str(
         r#"{"bytes": 1000, "streams": 4, "direction": "bidirectional", "bitrateBitsPerSecond": 10000000,
             "writeSizeBytes": 8192, "windowBytes": 65536, "mssBytes": 1400, "congestionControl": "cubic",
             "noDelay": true, "connectTimeoutSeconds": 2, "port": 6000, "durationSeconds": 30}"#,
     )
     .unwrap();
+    let plan = plan(&params).unwrap();
     assert_eq!(
         plan.client.args.join(" "),
         "-c 10.0.0.2 -p 6000 -J -n 1000 --connect-timeout 2000 -P 4 -b 10000000 -l 8192 -w 65536 -M 1400 -C cubic --bidir -N"
@@ -75,7 +75,8 @@ fn mistakes_name_their_parameter() {
         (r#"{"congestionControl": "-F"}"#, "congestionControl"),
         (r#"{"congestionControl": ""}"#, "congestionControl"),
     ] {
-        assert_eq!(plan(json).unwrap_err().key, key, "{json}");
+        let params = serde_json::from_str(json).unwrap();
+        assert_eq!(plan(&params).unwrap_err().key, key, "{json}");
     }
     assert!(serde_json::from_str::<Params>(r#"{"parallel": 4}"#).is_err());
 }
