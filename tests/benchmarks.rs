@@ -376,9 +376,8 @@ fn kubevirt_density_on_the_simulator() {
     }
     // Each phase comes after the one before.
     let p50 = |name: &str| {
-        let quantiles = distribution(&report, name)["times"]["quantiles"].clone();
-        let quantile = quantiles.as_array().unwrap().iter().find(|q| q["q"] == 0.5);
-        quantile.unwrap()["value_ns"].as_u64().unwrap()
+        let p50 = &distribution(&report, name)["times"]["percentiles_ns"]["p50"];
+        p50.as_u64().unwrap_or_else(|| panic!("{name}: {p50}"))
     };
     assert!(p50("sent_to_scheduling") <= p50("sent_to_scheduled"));
     assert!(p50("sent_to_scheduled") <= p50("sent_to_running"));
@@ -491,13 +490,18 @@ fn options_of_a_density_workload() {
     });
     let ran = run(&nothing, 5);
     assert!(ran.stdout.contains("templates/none.yaml"), "{}", ran.stdout);
+    let unnamed = copy_example(&kperf, |text| {
+        quick(text).replace("namespace: kubevirt-density", "other: 1")
+    });
+    let ran = run(&unnamed, 2);
+    assert!(ran.stdout.contains("inputVars.namespace"), "{}", ran.stdout);
 
     // The other generation: a steady state with churn.
     let steady = kperf.write(
         "steady.yaml",
         "name: steady\ntype: steady-state\ncount: 4\nchurn: 2\nminChurnSleep: 300ms\ntimeout: 2s\n\
          object:\n  templateFile: templates/vmi-ephemeral.yaml\n  inputVars:\n    namespace: steady\n    \
-         containerPrefix: \"\"\n    containerImg: cirros\n    containerTag: \"\"\n    iteration: 1\n",
+         containerPrefix: \"\"\n    containerImg: cirros\n    containerTag: \"\"\n",
     );
     let ran = run(&steady, 0);
     let report = kperf.json("r.json");

@@ -265,7 +265,11 @@ fn judge(end: &End, reported: &Reported, benchmark: &Benchmark) -> (Exit, Ended)
                 format!("plugin/{}", error.details().code),
                 message.clone(),
             );
-            (Exit::Plugin, failed(error.details().code, message))
+            let exit = match error.details().plugin_code.as_deref() {
+                Some("invalid-config") => Exit::Usage,
+                _ => Exit::Plugin,
+            };
+            (exit, failed(error.details().code, message))
         }
         End::TimedOut(timeout) => {
             let message = format!(

@@ -103,6 +103,7 @@ impl Tool for FortioHttp {
     type Params = HttpParams;
 
     const NAME: &'static str = "fortio_http";
+    const MAIN_METRIC: &'static str = "requests_per_second";
 
     fn plan(params: &HttpParams, server: &Host) -> Result<Plan, ParamError> {
         let path = &params.path;

@@ -92,6 +92,7 @@ impl Tool for FortioTcp {
     type Params = TcpParams;
 
     const NAME: &'static str = "fortio_tcp";
+    const MAIN_METRIC: &'static str = "requests_per_second";
 
     fn plan(params: &TcpParams, server: &Host) -> Result<Plan, ParamError> {
         let url = format!("tcp://{}", server.with_port(params.port));

@@ -20,6 +20,7 @@ impl Tool for Iperf3Tcp {
     type Params = Params;
 
     const NAME: &'static str = "iperf3_tcp";
+    const MAIN_METRIC: &'static str = "bandwidth_bits_per_second";
 
     fn plan(params: &Params, server: &Host) -> Result<Plan, ParamError> {
         params.plan(server)
@@ -73,3 +74,5 @@ const PROGRAM: &str = "iperf3";
 fn command<A: Into<String>>(args: impl IntoIterator<Item = A>) -> Command {
     Command::new(PROGRAM, args)
 }
+
+kperf_sdk::export_tool!(net_tool::Component<Iperf3Tcp>, name = "iperf3_tcp");

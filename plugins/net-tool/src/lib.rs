@@ -8,6 +8,7 @@
 //! never a number. And nothing is reported that was not measured: a zero or -1 that stands for "unknown" is left out.
 
 pub mod allow;
+mod component;
 mod error;
 mod host;
 pub mod json;
@@ -16,6 +17,7 @@ pub mod number;
 mod output;
 mod plan;
 
+pub use component::Component;
 pub use error::{ErrorClass, ToolError};
 pub use host::Host;
 pub use metric::{Metric, Metrics};
@@ -33,6 +35,9 @@ pub trait Tool {
 
     /// Name of the benchmark, such as `iperf3_tcp`.
     const NAME: &'static str;
+
+    /// The metric to show in tables.
+    const MAIN_METRIC: &'static str;
 
     /// Commands, ports and limits of a run against `server`.
     ///

@@ -63,6 +63,7 @@ impl Tool for TcpRr {
     type Params = RrParams;
 
     const NAME: &'static str = "netperf_tcp_rr";
+    const MAIN_METRIC: &'static str = "transaction_rate_per_second";
 
     fn plan(params: &RrParams, server: &Host) -> Result<Plan, ParamError> {
         ParamError::within("durationSeconds", params.duration_seconds, 1, 86_400)?;

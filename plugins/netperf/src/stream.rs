@@ -69,6 +69,7 @@ impl Tool for TcpStream {
     type Params = StreamParams;
 
     const NAME: &'static str = "netperf_tcp_stream";
+    const MAIN_METRIC: &'static str = "bandwidth_bits_per_second";
 
     fn plan(params: &StreamParams, server: &Host) -> Result<Plan, ParamError> {
         ParamError::within("durationSeconds", params.duration_seconds, 1, 86_400)?;

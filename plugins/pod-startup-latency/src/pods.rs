@@ -90,6 +90,7 @@ mod tests {
         let stamp = |reached: bool| Stamp {
             received_ns: u64::from(reached),
             api_unix_us: 0,
+            exact: reached,
         };
         Tracked {
             namespace: "n".to_owned(),

@@ -146,7 +146,8 @@ impl Reading<'_> {
     pub fn moments(&self, pod: &Tracked) -> Moments {
         let received = |milestone: usize| {
             let stamp = pod.stamps.get(milestone)?;
-            (stamp.received_ns > 0).then_some(stamp.received_ns as i64)
+            // When the watch was away, the time of learning about it says nothing.
+            (stamp.received_ns > 0 && stamp.exact).then_some(stamp.received_ns as i64)
         };
         match self.definition {
             Definition::Watch2026 => Moments {

@@ -20,6 +20,7 @@ impl Tool for QperfTcp {
     type Params = Params;
 
     const NAME: &'static str = "qperf_tcp";
+    const MAIN_METRIC: &'static str = "bandwidth_bits_per_second";
 
     fn plan(params: &Params, server: &Host) -> Result<Plan, ParamError> {
         params.plan(server)
@@ -175,3 +176,5 @@ fn loop_label(block: &Block<'_>, repeated: bool) -> Result<Option<String>, ToolE
         ))
     })
 }
+
+kperf_sdk::export_tool!(net_tool::Component<QperfTcp>, name = "qperf_tcp");

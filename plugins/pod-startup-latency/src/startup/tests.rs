@@ -9,6 +9,7 @@ fn stamp(received_ns: u64, api_unix_us: u64) -> Stamp {
     Stamp {
         received_ns,
         api_unix_us,
+        exact: true,
     }
 }
 
@@ -27,6 +28,7 @@ fn pod(name: &str, stamps: [Stamp; 3], captures: [&str; 2]) -> Tracked {
 const NEVER: Stamp = Stamp {
     received_ns: 0,
     api_unix_us: 0,
+    exact: false,
 };
 
 /// Two pods that ran and one that was scheduled only.
