@@ -506,7 +506,7 @@ fn options_of_a_density_workload() {
     let ran = run(&steady, 0);
     let report = kperf.json("r.json");
     let cycles = report["metrics"].as_array().unwrap();
-    let cycles = cycles.iter().find(|m| m["name"] == "churn-cycles").unwrap();
+    let cycles = cycles.iter().find(|m| m["name"] == "churn_cycles").unwrap();
     assert!(cycles["value"].as_f64().unwrap() >= 1.0, "{cycles}");
     assert_clean(&kperf, &sim, Some(&run_id(&ran)));
 }

@@ -14,9 +14,10 @@ pub fn render(report: &doc::Summary) -> String {
 }
 
 fn write(report: &doc::Summary, out: &mut String) -> std::fmt::Result {
-    for phase in &report.phases {
+    for phase in report.phases.iter().filter(|phase| !is_bulk(phase)) {
         write_phase(report, phase, out)?;
     }
+    write_bulks(report, out)?;
     write_distributions(report, out)?;
     for metric in &report.metrics {
         // Those of loads stand with their phases.
@@ -99,20 +100,7 @@ fn write_phase(report: &doc::Summary, phase: &doc::Phase, out: &mut String) -> s
             .map_or(0, |counter| counter.value)
     };
     writeln!(out, "{} against {}", phase.name, report.server)?;
-    if is_bulk(phase) {
-        writeln!(
-            out,
-            "  pace         {}, {} actions",
-            match setting("rate") {
-                "0" => "as fast as they go".to_owned(),
-                "scheduled" => "by their schedule".to_owned(),
-                rate => format!("{rate}/s open loop, burst {}", setting("burst")),
-            },
-            setting("actions"),
-        )?;
-    } else {
-        write_load(&setting, out)?;
-    }
+    write_load(&setting, out)?;
     writeln!(
         out,
         "  requests     {} sent, {} succeeded, {} failed in {}",
@@ -143,7 +131,7 @@ fn write_phase(report: &doc::Summary, phase: &doc::Phase, out: &mut String) -> s
     if !odd.is_empty() {
         writeln!(out, "  counted      {}", odd.join(", "))?;
     }
-    if let Some(cpu) = metric("cpu-per-request").filter(|_| !is_bulk(phase)) {
+    if let Some(cpu) = metric("cpu-per-request") {
         write!(
             out,
             "  client       {} CPU a request",
@@ -221,38 +209,111 @@ fn write_load<'a>(setting: &impl Fn(&str) -> &'a str, out: &mut String) -> std::
     )
 }
 
-fn write_distributions(report: &doc::Summary, out: &mut String) -> std::fmt::Result {
-    let all = &report.distributions;
-    if all.is_empty() {
+/// One line for the bulks of each name: a benchmark may have hundreds.
+fn write_bulks(report: &doc::Summary, out: &mut String) -> std::fmt::Result {
+    let bulks: Vec<&doc::Phase> = report
+        .phases
+        .iter()
+        .filter(|phase| is_bulk(phase))
+        .collect();
+    let mut names: Vec<&str> = Vec::new();
+    for bulk in &bulks {
+        if !names.contains(&bulk.name.as_str()) {
+            names.push(&bulk.name);
+        }
+    }
+    if names.is_empty() {
         return Ok(());
     }
-    let names: Vec<String> = all
-        .iter()
-        .map(|distribution| format!("{}{}", distribution.name, in_brackets(&distribution.labels)))
-        .collect();
-    let width = names
-        .iter()
-        .map(String::len)
-        .max()
-        .unwrap_or(0)
-        .clamp(10, 60);
+    let width = names.iter().map(|name| name.len()).max().unwrap_or(0);
+    let width = width.clamp(16, 40);
     writeln!(
         out,
-        "{:<width$} {:>7} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9}",
-        "times", "count", "missing", "min", "p50", "p90", "p99", "max"
+        "{:<width$} {:>6} {:>8} {:>7} {:>7} {:>10} {:>9} {:>9} {:>9}",
+        "changes", "bulks", "sent", "failed", "late", "per second", "p50", "p99", "max"
     )?;
-    for (name, distribution) in names.iter().zip(all) {
+    for name in names {
+        let of_name: Vec<&doc::Phase> = bulks
+            .iter()
+            .copied()
+            .filter(|bulk| bulk.name == name)
+            .collect();
+        let sum =
+            |count: fn(&doc::Phase) -> u64| of_name.iter().map(|bulk| count(bulk)).sum::<u64>();
+        let sent = sum(|bulk| bulk.overall.sent);
+        let seconds = sum(|bulk| bulk.length_ns) as f64 / 1e9;
+        let late = sum(|bulk| {
+            let late = bulk.counters.iter().find(|counter| counter.name == "late");
+            late.map_or(0, |counter| counter.value)
+        });
         write!(
             out,
-            "{name:<width$} {:>7} {:>8}",
-            distribution.times.count, distribution.missing
+            "{name:<width$} {:>6} {sent:>8} {:>7} {late:>7} {:>10.1}",
+            of_name.len(),
+            sum(|bulk| bulk.overall.failed),
+            if seconds > 0.0 {
+                sent as f64 / seconds
+            } else {
+                0.0
+            },
         )?;
-        for q in [0.0, 0.5, 0.9, 0.99, 1.0] {
-            write!(out, " {:>9}", quantile(&distribution.times, q))?;
+        // Percentiles of several do not add up; the file has each.
+        let one = match of_name.as_slice() {
+            [one] => Some(&one.overall.response_time),
+            _ => None,
+        };
+        for q in [0.5, 0.99, 1.0] {
+            let shown = one.map_or_else(|| "-".to_owned(), |times| quantile(times, q));
+            write!(out, " {shown:>9}")?;
         }
         writeln!(out)?;
     }
+    for bulk in &bulks {
+        for error in &bulk.overall.errors {
+            writeln!(out, "  {}: {} {}", bulk.name, error.value, error.name)?;
+        }
+    }
     writeln!(out)
+}
+
+/// A table for each set of labels.
+fn write_distributions(report: &doc::Summary, out: &mut String) -> std::fmt::Result {
+    let all = &report.distributions;
+    let mut groups: Vec<String> = Vec::new();
+    for distribution in all {
+        let labels = in_brackets(&distribution.labels);
+        if !groups.contains(&labels) {
+            groups.push(labels);
+        }
+    }
+    let width = all.iter().map(|distribution| distribution.name.len()).max();
+    let width = width.unwrap_or(0).clamp(16, 40);
+    for labels in groups {
+        if !labels.is_empty() {
+            writeln!(out, "{}", labels.trim_start())?;
+        }
+        writeln!(
+            out,
+            "{:<width$} {:>7} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9}",
+            "times", "count", "missing", "min", "p50", "p90", "p99", "max"
+        )?;
+        for distribution in all {
+            if in_brackets(&distribution.labels) != labels {
+                continue;
+            }
+            write!(
+                out,
+                "{:<width$} {:>7} {:>8}",
+                distribution.name, distribution.times.count, distribution.missing
+            )?;
+            for q in [0.0, 0.5, 0.9, 0.99, 1.0] {
+                write!(out, " {:>9}", quantile(&distribution.times, q))?;
+            }
+            writeln!(out)?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
 }
 
 /// ` {a=b, c=d}`, or nothing.
