@@ -13,6 +13,7 @@ use crate::{
 };
 
 pub mod cleanup;
+pub mod net;
 pub mod output;
 pub mod plugin;
 pub mod run;
@@ -50,6 +51,12 @@ pub enum Command {
     },
     /// Delete what an earlier run created and did not delete.
     Cleanup(cleanup::CleanupArgs),
+    /// Network benchmarks by measuring programs such as iperf3.
+    Net {
+        /// What to do.
+        #[command(subcommand)]
+        command: net::NetCommand,
+    },
     /// Check a load profile; needs no cluster.
     Validate(validate::ValidateArgs),
     /// List, inspect and start plugins.
@@ -73,6 +80,7 @@ pub fn dispatch(cli: Cli) -> Result<Exit, Failed> {
         Command::Run(args) => run::run(*args, live),
         Command::Runner { command } => runner::run(command, live),
         Command::Cleanup(args) => cleanup::run(&args, &live),
+        Command::Net { command } => net::run(command),
         Command::Validate(args) => validate::run(&args, &live),
         Command::Plugin { command } => plugin::run(&command),
         Command::Sim(args) => sim::run(&args),

@@ -22,6 +22,8 @@ pub enum Exit {
     Output = 6,
     /// Objects of the run could not be deleted; the message names them.
     LeftBehind = 7,
+    /// A measuring program's output holds no result; why is on standard output.
+    NoResult = 8,
     /// Ctrl-C or SIGTERM; what was measured is in the report.
     Interrupted = 130,
 }
@@ -57,6 +59,10 @@ impl Exit {
         (
             Exit::LeftBehind,
             "objects of the run could not be deleted; `cleanup --run ID` tries again",
+        ),
+        (
+            Exit::NoResult,
+            "`net parse`: the output holds no result; the error's class is on standard output",
         ),
         (
             Exit::Interrupted,

@@ -41,7 +41,8 @@ pub fn specs(
                 return Err(Failed {
                     exit: Exit::Usage,
                     error: anyhow!(
-                        "{place}: `{name}` is an exporter; load needs a generator (exporters go to --output)"
+                        "{place}: `{name}` is a {}; load needs a generator (exporters go to --output, benchmarks to --plugin, tools to net)",
+                        plugin.world()
                     ),
                 });
             }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
+use kperf_runtime::World;
 use serde_json::{Map, Value};
 
 use crate::{
@@ -49,11 +50,11 @@ pub fn prepare(args: &OutputArgs, plugins: &mut Plugins) -> Result<Vec<Output>, 
             .load(name)
             .with_context(|| format!("--output {name}"))
             .or_exit(Exit::Plugin)?;
-        if plugin.world().is_generator() {
+        if plugin.world() != World::Exporter {
             return Err(Failed {
                 exit: Exit::Usage,
                 error: anyhow!(
-                    "--output {name}: `{}` is a {}; an output needs an exporter (generators go to --plugin)",
+                    "--output {name}: `{}` is a {}; an output needs an exporter (generators and benchmarks go to --plugin)",
                     plugin.info().name,
                     plugin.world()
                 ),
