@@ -89,7 +89,9 @@ impl Tool {
 
     /// What a finished client's output says. A plugin that traps, runs too long or gives what cannot be a measurement
     /// makes it `malformed`, with the reason: no output may stop a run.
-    #[must_use]
+    ///
+    /// # Errors
+    /// Why there are no readings.
     pub fn parse(&self, mut output: ToolOutput) -> ParsedOutput {
         let limit = self.plugin.limits.tool_output_bytes;
         for stream in [&mut output.stdout, &mut output.stderr] {
