@@ -150,6 +150,11 @@ fn what_a_hostile_benchmark_may_not_do() {
         ("bad-path", 5, "no/slash"),
         ("no-kind", 5, "Nothing"),
         ("bad-profile", 5, "requests"),
+        (
+            "load-abroad",
+            5,
+            "0 sent: the load asks for GET /api/v1/secrets",
+        ),
         ("fail", 5, "the moon is not full [moon]"),
         ("verdict", 3, "the moon is not full"),
         ("no", 0, "behaved"),

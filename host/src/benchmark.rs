@@ -131,6 +131,7 @@ pub fn run(job: Job, benchmark: Benchmark, plugins: Plugins, live: &Live) -> Res
         job.load,
         run_id.clone(),
         seed,
+        Arc::clone(&session),
         plugins,
         Arc::clone(&reported),
         exports.feed(),

@@ -1,6 +1,6 @@
 //! One load after the other on connections that stand: what a profile, or a benchmark, asks the engine for.
 
-use std::{num::NonZero, time::Duration};
+use std::{num::NonZero, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use http::HeaderValue;
@@ -15,7 +15,7 @@ use crate::{
     exit::{Exit, Failed, OrExit as _},
     profile,
     report::MeasuredPhase,
-    source::{self, Entry, PhaseContext},
+    source::{self, Entry, Gate, PhaseContext},
     summary,
 };
 
@@ -98,6 +98,7 @@ pub struct Load {
     shards_reason: String,
     run_id: String,
     seed: u64,
+    gate: Option<Gate>,
 }
 
 impl Load {
@@ -136,7 +137,15 @@ impl Load {
             shards_reason,
             run_id: run_id.to_owned(),
             seed,
+            gate: None,
         })
+    }
+
+    /// Lets every request pass a gate first.
+    #[must_use]
+    pub fn gated(mut self, gate: Gate) -> Self {
+        self.gate = Some(gate);
+        self
     }
 
     /// Runs phases in their order; one that does not complete is the last.
@@ -160,7 +169,7 @@ impl Load {
 
     fn phase(&mut self, spec: &Spec, stop: &Stop, watcher: &mut dyn Watcher) -> MeasuredPhase {
         let plan = self.plan(spec);
-        let factory = source::factory(
+        let mut factory = source::factory(
             spec.entries.clone(),
             PhaseContext {
                 run_id: self.run_id.clone(),
@@ -168,6 +177,9 @@ impl Load {
                 deadline: self.config.deadline,
             },
         );
+        if let Some(gate) = &self.gate {
+            factory = source::gated(factory, Arc::clone(gate));
+        }
         watcher.begin(&plan);
         let result = self.engine.run(&plan, &factory, stop, &mut |interval| {
             watcher.interval(&plan, interval);

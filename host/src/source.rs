@@ -105,6 +105,99 @@ fn open_entry(
     }))
 }
 
+/// Decides about a request before it is handed to the engine: method, path and query.
+pub type Gate = Arc<dyn Fn(&http::Method, &str) -> Result<(), SourceError> + Send + Sync>;
+
+/// Sources whose every request passes a gate. One that does not ends the phase.
+#[must_use]
+pub fn gated(inner: SourceFactory, gate: Gate) -> SourceFactory {
+    Arc::new(move |shard| {
+        let source = inner(shard)?;
+        let shapes = source
+            .templates()
+            .iter()
+            .map(|template| Shape {
+                method: template.method.clone(),
+                path: template.path.as_str().to_owned(),
+                own_path_allowed: None,
+            })
+            .collect();
+        Ok(Box::new(Gated {
+            source,
+            gate: Arc::clone(&gate),
+            shapes,
+        }) as Box<dyn Source>)
+    })
+}
+
+struct Gated {
+    source: Box<dyn Source>,
+    gate: Gate,
+    shapes: Vec<Shape>,
+}
+
+/// What the gate needs of a template.
+struct Shape {
+    method: http::Method,
+    path: String,
+    /// What was said of the template's own path, once it was used.
+    own_path_allowed: Option<Result<(), SourceError>>,
+}
+
+impl Gated {
+    fn check(&mut self, batch: &Batch) -> Result<(), SourceError> {
+        batch.check(self.source.templates())?;
+        let mut start = 0;
+        for row in 0..batch.count as usize {
+            let at = |column: &[u32]| column.get(row).copied().unwrap_or_default() as usize;
+            let Some(shape) = self.shapes.get_mut(at(&batch.template)) else {
+                continue;
+            };
+            let end = start + at(&batch.path_len);
+            if end == start {
+                let gate = &self.gate;
+                shape
+                    .own_path_allowed
+                    .get_or_insert_with(|| gate(&shape.method, &shape.path))
+                    .clone()?;
+            } else {
+                let path = batch.arena.get(start..end).unwrap_or_default();
+                (self.gate)(&shape.method, &String::from_utf8_lossy(path))?;
+            }
+            start = end + at(&batch.body_len);
+        }
+        Ok(())
+    }
+}
+
+impl Source for Gated {
+    fn templates(&self) -> &[Template] {
+        self.source.templates()
+    }
+
+    fn next(&mut self, limit: u32) -> Result<Batch, SourceError> {
+        let batch = self.source.next(limit)?;
+        self.check(&batch)?;
+        Ok(batch)
+    }
+
+    fn wants_outcomes(&self) -> bool {
+        self.source.wants_outcomes()
+    }
+
+    fn observe(&mut self, outcomes: Outcomes) -> Result<(), SourceError> {
+        self.source.observe(outcomes)
+    }
+
+    fn owns_arrivals(&self) -> bool {
+        self.source.owns_arrivals()
+    }
+
+    fn schedule(&mut self, limit: u32) -> Result<Vec<u64>, SourceError> {
+        self.source.schedule(limit)
+    }
+}
+
 struct PluginSource {
     generator: Generator,
     templates: Vec<Template>,

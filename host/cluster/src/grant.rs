@@ -20,10 +20,12 @@
 //! `rbac.authorization.k8s.io`, not use `exec`, `attach`, `portforward`, `proxy`, `token` and the like
 //! of anything. Everything else is refused.
 
+mod http;
 mod text;
 
 use std::{collections::BTreeSet, fmt};
 
+pub use http::Asked;
 pub use text::GrantError;
 
 use crate::api::request::is_namespace;

@@ -7,9 +7,11 @@ use std::{
     thread::JoinHandle,
 };
 
+use kperf_cluster::{Session, grant::Asked};
 use kperf_load::{
     Stop, measure,
     plan::{PhasePlan, Target},
+    request::SourceError,
     result::{Ended, Interval},
 };
 use kperf_runtime::{
@@ -27,6 +29,7 @@ use crate::{
     plugins::Plugins,
     profile::{self, Overrides},
     report::{self, MeasuredPhase},
+    source::Gate,
     specs::specs,
 };
 
@@ -38,6 +41,7 @@ pub(crate) struct Loads {
     pub(crate) config: LoadConfig,
     pub(crate) run_id: String,
     pub(crate) seed: u64,
+    pub(crate) session: Arc<Session>,
     pub(crate) plugins: Mutex<Plugins>,
     pub(crate) reported: Arc<Reported>,
     pub(crate) feed: Feed,
@@ -58,6 +62,7 @@ impl Loads {
         config: LoadConfig,
         run_id: String,
         seed: u64,
+        session: Arc<Session>,
         plugins: Plugins,
         reported: Arc<Reported>,
         feed: Feed,
@@ -69,6 +74,7 @@ impl Loads {
             config,
             run_id,
             seed,
+            session,
             plugins: Mutex::new(plugins),
             reported,
             feed,
@@ -96,6 +102,7 @@ impl Loads {
             run_id: self.run_id.clone(),
             seed: self.seed,
             stop: stop.clone(),
+            session: Arc::clone(&self.session),
             reported: Arc::clone(&self.reported),
             watcher: Intervals {
                 feed: self.feed.clone(),
@@ -163,6 +170,7 @@ struct Run {
     run_id: String,
     seed: u64,
     stop: Stop,
+    session: Arc<Session>,
     reported: Arc<Reported>,
     watcher: Intervals,
 }
@@ -179,7 +187,8 @@ impl Run {
             self.seed,
         );
         let result = match connected {
-            Ok(mut load) => {
+            Ok(load) => {
+                let mut load = load.gated(gate(self.session));
                 let phases = load.run(&self.specs, &self.stop, &mut self.watcher);
                 let outcome = phases.first().map(outcome);
                 for phase in phases {
@@ -192,6 +201,25 @@ impl Run {
         // Whoever started it may be gone.
         done.send(result).ok();
     }
+}
+
+/// A load's requests are checked as every other call of the benchmark is.
+fn gate(session: Arc<Session>) -> Gate {
+    Arc::new(move |method, path| {
+        let refused = |message: String| SourceError {
+            code: "denied".to_owned(),
+            message,
+        };
+        match Asked::of(method.as_str(), path) {
+            Asked::Resource(request) => session
+                .decide(&request)
+                .map_err(|error| refused(format!("the load asks for {method} {path}: {error}"))),
+            Asked::Fact => Ok(()),
+            Asked::Other => Err(refused(format!(
+                "the load asks for {method} {path}, which no grant can allow"
+            ))),
+        }
+    })
 }
 
 struct Intervals {
@@ -241,6 +269,10 @@ fn outcome(phase: &MeasuredPhase) -> LoadOutcome {
         },
         response_p50_ns: measure::quantile(&response, 0.5).unwrap_or(0),
         response_p99_ns: measure::quantile(&response, 0.99).unwrap_or(0),
+        reason: match &result.ended {
+            Ended::Failed(error) => error.message.clone(),
+            _ => String::new(),
+        },
         ended: match result.ended {
             Ended::Completed => "completed",
             Ended::Interrupted => "interrupted",

@@ -232,12 +232,15 @@ impl Cause {
             {
                 class = Some("connection/EOF");
             }
-            if let Some(io) = cause.downcast_ref::<io::Error>()
-                && let Some(known) = class_of(io.kind())
-            {
+            let io = cause.downcast_ref::<io::Error>();
+            if let Some(known) = io.and_then(|io| class_of(io.kind())) {
                 class = Some(known);
             }
-            next = cause.source();
+            // The source of an `io::Error` skips the error it wraps.
+            next = match io.and_then(io::Error::get_ref) {
+                Some(wrapped) => Some(wrapped as _),
+                None => cause.source(),
+            };
         }
         Self {
             class: class.map_or_else(|| format!("unknown/{deepest}"), str::to_owned),

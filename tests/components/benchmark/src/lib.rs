@@ -94,6 +94,13 @@ impl Benchmark for Hostile {
             "bad-profile" => {
                 load::Phase::start("load", r#"{"version": 1, "specs": [{"requests": []}]}"#)?;
             }
+            "load-abroad" => {
+                let profile = json!({"version": 1, "specs": [{"total": 10, "requests": [
+                    {"shares": 1, "quorumList": {"version": "v1", "resource": "secrets"}},
+                ]}]});
+                let outcome = load::Phase::start("abroad", &profile.to_string())?.wait()?;
+                return Err(Failure::new("load", format!("{} sent: {}", outcome.sent, outcome.reason)));
+            }
             "fail" => return Err(Failure::new("moon", "the moon is not full")),
             "verdict" => return Ok(Verdict::failed("the moon is not full")),
             // Goes on after the host has said that the run is being stopped.
