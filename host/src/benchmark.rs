@@ -157,6 +157,12 @@ pub fn run(job: Job, benchmark: Benchmark, plugins: Plugins, live: &Live) -> Res
         labels: report::labels(&job.labels),
     };
     live.say(&format!("run {run_id}: {}", benchmark.plugin.info().name));
+    let grants: Vec<String> = benchmark.grants.iter().map(Grant::to_string).collect();
+    if !grants.is_empty() {
+        let message = format!("granted beyond its own namespaces: {}", grants.join(", "));
+        live.say(&format!("run {run_id}: {message}"));
+        reported.finding("info", "benchmark/granted".to_owned(), message);
+    }
     let end = runtime.block_on(async {
         let plugin = benchmark
             .plugin
@@ -218,8 +224,13 @@ async fn until_its_end(
             return End::Interrupted;
         }
         () = limit => {
-            // Whatever still sends must not go on while the host cleans up.
+            // What is in flight is waited for and reported, as after a signal; a guest that loops hears nothing.
             stop.stop();
+            tokio::select! {
+                _ = &mut plugin => {}
+                () = stop.aborted() => {}
+                () = tokio::time::sleep(GRACE) => {}
+            }
             return End::TimedOut(timeout.unwrap_or_default());
         }
     };

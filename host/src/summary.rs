@@ -58,23 +58,34 @@ fn write(report: &doc::Summary, out: &mut String) -> std::fmt::Result {
             in_unit(threshold.limit, &threshold.unit)
         )?;
     }
+    if !report.phases.is_empty() {
+        write_verdict(report, out)?;
+    }
+    for finding in &report.findings {
+        writeln!(out, "  {:<8} {}", finding.severity, finding.message)?;
+    }
+    if report.ended != "completed" {
+        writeln!(out, "ended          {}{}", report.ended, kept(report))?;
+    }
+    Ok(())
+}
+
+/// What there is of a run that did not complete.
+fn kept(report: &doc::Summary) -> &'static str {
+    if report.phases.is_empty() && report.distributions.is_empty() {
+        ""
+    } else {
+        ": the numbers above are what was measured until then"
+    }
+}
+
+fn write_verdict(report: &doc::Summary, out: &mut String) -> std::fmt::Result {
     let sign = match report.verdict.as_str() {
         "certified" => "the load generator was not the limit",
         "suspect" => "the findings say what the numbers may suffer from",
         _ => "do not use these numbers; the findings say why",
     };
-    writeln!(out, "verdict        {}: {sign}", report.verdict)?;
-    for finding in &report.findings {
-        writeln!(out, "  {:<8} {}", finding.severity, finding.message)?;
-    }
-    if report.ended != "completed" {
-        writeln!(
-            out,
-            "ended          {}: the numbers above are what was measured until then",
-            report.ended
-        )?;
-    }
-    Ok(())
+    writeln!(out, "verdict        {}: {sign}", report.verdict)
 }
 
 fn write_phase(report: &doc::Summary, phase: &doc::Phase, out: &mut String) -> std::fmt::Result {
@@ -278,9 +289,14 @@ fn write_bulks(report: &doc::Summary, out: &mut String) -> std::fmt::Result {
 
 /// A table for each set of labels.
 fn write_distributions(report: &doc::Summary, out: &mut String) -> std::fmt::Result {
-    let all = &report.distributions;
+    // What has no value and misses none says nothing to a person.
+    let all: Vec<&doc::Distribution> = report
+        .distributions
+        .iter()
+        .filter(|distribution| distribution.times.count + distribution.missing > 0)
+        .collect();
     let mut groups: Vec<String> = Vec::new();
-    for distribution in all {
+    for distribution in &all {
         let labels = in_brackets(&distribution.labels);
         if !groups.contains(&labels) {
             groups.push(labels);
@@ -297,7 +313,7 @@ fn write_distributions(report: &doc::Summary, out: &mut String) -> std::fmt::Res
             "{:<width$} {:>7} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9}",
             "times", "count", "missing", "min", "p50", "p90", "p99", "max"
         )?;
-        for distribution in all {
+        for distribution in &all {
             if in_brackets(&distribution.labels) != labels {
                 continue;
             }

@@ -31,10 +31,18 @@ pub(crate) fn read(base: &Path, path: &str) -> Result<String, Failure> {
     if path.is_empty() || !relative.components().all(plain) {
         return Err(denied("is not a relative path without `..`"));
     }
+    // A configuration may lie in a home directory, beside credentials.
+    let hidden = |part: &Component<'_>| matches!(part, Component::Normal(name) if name.as_encoded_bytes().starts_with(b"."));
+    if relative.components().any(|part| hidden(&part)) {
+        return Err(denied("is hidden"));
+    }
     let real_base = real(base, &shown)?;
     let real_path = real(&base.join(relative), &shown)?;
-    if !real_path.starts_with(&real_base) {
+    let Ok(below) = real_path.strip_prefix(&real_base) else {
         return Err(denied("is a link that leads elsewhere"));
+    };
+    if below.components().any(|part| hidden(&part)) {
+        return Err(denied("is a link to what is hidden"));
     }
     let broken = |error: std::io::Error| {
         failure(
@@ -42,13 +50,14 @@ pub(crate) fn read(base: &Path, path: &str) -> Result<String, Failure> {
             format!("cannot read {}: {error}", real_path.display()),
         )
     };
-    let file = std::fs::File::open(&real_path).map_err(broken)?;
-    if !file.metadata().map_err(broken)?.is_file() {
+    // Before it is opened: to open a pipe waits for its other end.
+    if !std::fs::metadata(&real_path).map_err(broken)?.is_file() {
         return Err(failure(
             "invalid",
             format!("{} is not a file", real_path.display()),
         ));
     }
+    let file = std::fs::File::open(&real_path).map_err(broken)?;
     let mut text = String::new();
     let read = file.take(MAX_BYTES + 1).read_to_string(&mut text);
     if text.len() as u64 > MAX_BYTES {
@@ -88,6 +97,9 @@ mod tests {
         std::fs::write(directory.path().join("secret"), "s").unwrap();
         std::os::unix::fs::symlink(directory.path().join("secret"), base.join("out")).unwrap();
         std::os::unix::fs::symlink(base.join("templates"), base.join("in")).unwrap();
+        std::fs::create_dir(base.join(".kube")).unwrap();
+        std::fs::write(base.join(".kube/config"), "s").unwrap();
+        std::os::unix::fs::symlink(base.join(".kube"), base.join("kube")).unwrap();
         std::fs::write(base.join("binary"), [0xff, 0xfe]).unwrap();
         std::fs::write(base.join("large"), vec![b'a'; (MAX_BYTES + 1) as usize]).unwrap();
 
@@ -99,6 +111,8 @@ mod tests {
             ("templates/../../secret", "denied"),
             ("/etc/passwd", "denied"),
             ("out", "denied"),
+            (".kube/config", "denied"),
+            ("kube/config", "denied"),
             ("none.yaml", "not-found"),
             ("templates", "invalid"),
             ("binary", "invalid"),

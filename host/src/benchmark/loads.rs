@@ -115,9 +115,21 @@ impl Loads {
             .spawn(move || run.run(done))
             .map_err(|error| failure("failed", format!("no thread for the load: {error}")))?;
         self.running.lock().push((stop.clone(), thread));
-        let handle = Running { stop, outcome };
+        let handle = Running {
+            stop,
+            outcome,
+            session: Arc::clone(&self.session),
+        };
         match has_begun.await {
-            Ok(()) => Ok(Box::new(handle)),
+            Ok(()) => {
+                // A load that nobody waits for ends with the run all the same.
+                let (ends, session) = (handle.stop.clone(), Arc::clone(&self.session));
+                tokio::spawn(async move {
+                    session.stop().stopped().await;
+                    ends.stop();
+                });
+                Ok(Box::new(handle))
+            }
             // It ended before it began, and says why.
             Err(_) => match handle.end().await {
                 Ok(_) => Err(failure("failed", "the load ended before it began")),
@@ -135,6 +147,12 @@ impl Loads {
             .profile
             .resolve(&Overrides::default())
             .map_err(|error| wrong(error.to_string()))?;
+        if !read.profile.thresholds.is_empty() {
+            return Err(wrong(
+                "thresholds belong to the run: give them in the benchmark's configuration"
+                    .to_owned(),
+            ));
+        }
         if resolved.specs.len() != 1 {
             return Err(wrong("it needs exactly one spec".to_owned()));
         }
@@ -286,11 +304,21 @@ fn outcome(phase: &MeasuredPhase) -> LoadOutcome {
 struct Running {
     stop: Stop,
     outcome: oneshot::Receiver<Result<LoadOutcome, Failure>>,
+    session: Arc<Session>,
 }
 
 impl Running {
+    /// Its end, or that of the run, which is then the load's too.
     async fn end(mut self) -> Result<LoadOutcome, Failure> {
-        match (&mut self.outcome).await {
+        let ended = tokio::select! {
+            biased;
+            ended = &mut self.outcome => ended,
+            () = self.session.stop().stopped() => {
+                self.stop.stop();
+                return Err(super::interrupted());
+            }
+        };
+        match ended {
             Ok(result) => result,
             Err(_) => Err(failure("failed", "the load's thread panicked")),
         }

@@ -10,10 +10,30 @@ use crate::report::{self, MeasuredPhase, Results};
 
 /// Most entries of each sort; a benchmark that reports more is wrong about what a report is.
 const MOST: usize = 10_000;
+/// Longest text of an entry, in bytes; longer ones are cut.
+const TEXT_BYTES: usize = 16 << 10;
+/// Longest name or label.
+const WORD_BYTES: usize = 256;
+/// Labels of one entry.
+const MOST_LABELS: usize = 32;
 /// Most values in all distributions together.
 const MOST_VALUES: usize = 20_000_000;
 /// Most rows in all object tables together.
 const MOST_ROWS: usize = 1_000_000;
+
+fn cut(mut text: String, bytes: usize) -> String {
+    text.truncate(text.floor_char_boundary(bytes));
+    text
+}
+
+fn cut_labels(mut labels: Vec<doc::Label>) -> Vec<doc::Label> {
+    labels.truncate(MOST_LABELS);
+    for label in &mut labels {
+        label.key = cut(std::mem::take(&mut label.key), WORD_BYTES);
+        label.value = cut(std::mem::take(&mut label.value), WORD_BYTES);
+    }
+    labels
+}
 
 /// What was reported so far.
 #[derive(Default)]
@@ -47,11 +67,11 @@ impl Reported {
         let mut kept = self.0.lock();
         if kept.take_if_room(|results| results.metrics.len()) {
             kept.results.metrics.push(doc::Metric {
-                name,
+                name: cut(name, WORD_BYTES),
                 // JSON has no others, and neither has a judgement.
                 value: if value.is_finite() { value } else { 0.0 },
-                unit,
-                labels,
+                unit: cut(unit, WORD_BYTES),
+                labels: cut_labels(labels),
             });
         }
     }
@@ -65,6 +85,7 @@ impl Reported {
         missing: u64,
     ) -> doc::Distribution {
         let count = values_ns.len();
+        let (name, labels) = (cut(name, WORD_BYTES), cut_labels(labels));
         let distribution = report::distribution(name, labels, values_ns, missing);
         let mut kept = self.0.lock();
         let fits = kept.values + count <= MOST_VALUES && kept.results.distributions.len() < MOST;
@@ -93,14 +114,18 @@ impl Reported {
             };
             kept.results.findings.push(doc::Finding {
                 severity: severity.to_owned(),
-                code,
-                message,
+                code: cut(code, WORD_BYTES),
+                message: cut(message, TEXT_BYTES),
             });
         }
     }
 
     pub(crate) fn phase(&self, phase: MeasuredPhase) {
-        self.0.lock().phases.push(phase);
+        let mut kept = self.0.lock();
+        let fits = kept.phases.len() < MOST;
+        if kept.take_if(fits) {
+            kept.phases.push(phase);
+        }
     }
 
     /// Everything, at the end of the run.

@@ -183,7 +183,8 @@ pub fn run(args: RunArgs, live: Live) -> Result<Exit, Failed> {
         &mut plugins,
         &live,
     )?;
-    job.thresholds.extend(thresholds(&args.thresholds)?);
+    job.thresholds
+        .extend(thresholds("--threshold", &args.thresholds)?);
     job.labels = labels;
     job.outputs = outputs;
     job.load.raw = args.output.raw_data;
@@ -226,10 +227,21 @@ fn benchmark(
             None => anyhow!(error),
         })
         .or_exit(Exit::Usage)?;
+    let of_file = args
+        .config
+        .as_ref()
+        .map(|path| path.display().to_string())
+        .unwrap_or_default();
     let grants = grants
         .iter()
-        .chain(&args.benchmark.grants)
-        .map(|text| text.parse().with_context(|| format!("--grant {text}")))
+        .map(|text| (format!("{of_file}: grants: {text}"), text))
+        .chain(
+            args.benchmark
+                .grants
+                .iter()
+                .map(|text| (format!("--grant {text}"), text)),
+        )
+        .map(|(place, text)| text.parse().with_context(|| place))
         .collect::<anyhow::Result<Vec<_>>>()
         .or_exit(Exit::Usage)?;
     let mut load = load_config(&args.engine, args.load.user_agent.as_deref())?;
@@ -241,9 +253,9 @@ fn benchmark(
         target: args.target.choice().or_exit(Exit::Usage)?,
         seed: seed(&args.engine)?,
         load,
-        thresholds: thresholds(&limits)?
+        thresholds: thresholds(&format!("{of_file}: thresholds:"), &limits)?
             .into_iter()
-            .chain(thresholds(&args.thresholds)?)
+            .chain(thresholds("--threshold", &args.thresholds)?)
             .collect(),
         summary_on_stderr: outputs.iter().any(|output| output.destination.is_stdout()),
         outputs,
@@ -297,10 +309,10 @@ impl HostKeys {
     }
 }
 
-fn thresholds(texts: &[String]) -> Result<Vec<ThresholdSpec>, Failed> {
+fn thresholds(place: &str, texts: &[String]) -> Result<Vec<ThresholdSpec>, Failed> {
     texts
         .iter()
-        .map(|text| ThresholdSpec::parse(text).with_context(|| format!("--threshold {text}")))
+        .map(|text| ThresholdSpec::parse(text).with_context(|| format!("{place} {text}")))
         .collect::<anyhow::Result<_>>()
         .or_exit(Exit::Usage)
 }
