@@ -6,7 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kperf_tests::{Kperf, benchmark::distribution, kperf, wait};
+use kperf_tests::{
+    Kperf,
+    benchmark::{distribution, watch_propagation},
+    kperf, wait,
+};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -26,21 +30,27 @@ fn start(kperf: &Kperf, arguments: &[String]) -> Child {
     command.spawn().unwrap()
 }
 
-/// How many instances there are.
-fn instances(plane: &mut Plane) -> usize {
-    let path = "/apis/kubevirt.io/v1/virtualmachineinstances?resourceVersion=0";
-    let list = plane.get().client().unwrap().get(path).unwrap();
-    list.json()["items"].as_array().map_or(0, Vec::len)
-}
+const INSTANCES: &str = "/apis/kubevirt.io/v1/virtualmachineinstances?resourceVersion=0";
 
-/// Waits until there are so many instances.
+/// Waits until a list has so many objects.
 #[track_caller]
-fn until_instances(plane: &mut Plane, count: usize) {
+fn until(plane: &mut Plane, list: &str, count: usize) {
+    let client = plane.get().client().unwrap();
     let end = Instant::now() + Duration::from_secs(60);
-    while instances(plane) < count {
-        assert!(Instant::now() < end, "not {count} instances in a minute");
+    let there = || {
+        let list = client.get(list).unwrap().json();
+        list["items"].as_array().map_or(0, Vec::len)
+    };
+    while there() < count {
+        assert!(Instant::now() < end, "not {count} of {list} in a minute");
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// How many objects have a time, and how many have none.
+fn counts(distribution: &Value) -> (u64, u64) {
+    let count = distribution["times"]["count"].as_u64().unwrap();
+    (count, distribution["missing"].as_u64().unwrap())
 }
 
 #[test]
@@ -54,7 +64,7 @@ fn nothing_is_left_after_a_signal() {
     // While the first are created, in the middle, and while the last become ready or the first are deleted.
     for count in [1, 50, 100] {
         let mut child = start(&kperf, &arguments);
-        until_instances(&mut plane, count);
+        until(&mut plane, INSTANCES, count);
         kill(
             Pid::from_raw(i32::try_from(child.id()).unwrap()),
             Signal::SIGINT,
@@ -72,7 +82,7 @@ fn nothing_is_left_after_a_signal() {
     }
 
     let mut child = start(&kperf, &arguments);
-    until_instances(&mut plane, 40);
+    until(&mut plane, INSTANCES, 40);
     child.kill().unwrap();
     child.wait().unwrap();
     let listed = kperf
@@ -97,7 +107,7 @@ fn a_restart_of_the_server_loses_no_object() {
     };
     let kubeconfig = plane.kubeconfig();
     let mut child = start(&kperf, &arguments(&kperf, &kubeconfig));
-    until_instances(&mut plane, 40);
+    until(&mut plane, INSTANCES, 40);
     plane.get().kill_api_server().unwrap();
     let killed = Instant::now();
     thread::sleep(Duration::from_secs(1));
@@ -120,19 +130,65 @@ fn a_restart_of_the_server_loses_no_object() {
         assert_eq!(received.len(), 100, "{name}");
         assert!(received.iter().all(|ns| *ns > 0), "{name}");
     }
-    let of = |found: &Value| {
-        let count = found["times"]["count"].as_u64().unwrap();
-        (count, found["missing"].as_u64().unwrap())
-    };
     // What became known only after the server was back has no time of receipt, and is counted as such.
     for phase in PHASES {
-        let (count, missing) = of(distribution(&report, &format!("sent_to_{phase}")));
+        let (count, missing) = counts(distribution(&report, &format!("sent_to_{phase}")));
         println!("{phase}: {count} with a time of receipt, {missing} without");
         assert_eq!(count + missing, 100, "{phase}");
         assert!(count > 0, "{phase}");
     }
     // The objects' own times do not depend on who watches.
-    assert_eq!(of(distribution(&report, "created_to_running")), (100, 0));
+    let whole = distribution(&report, "created_to_running");
+    assert_eq!(counts(whole), (100, 0));
     plane.assert_nothing_labelled();
     kperf.assert_clean(&kubeconfig, None);
+}
+
+/// The same with requests in flight whose fate nobody can tell when the server dies, and with one that ends in its
+/// own way.
+#[test]
+fn no_creation_is_lost_or_made_twice() {
+    let kperf = kperf!();
+    let component = watch_propagation();
+    let Some(mut plane) = plane("a restart amid creations") else {
+        return;
+    };
+    let kubeconfig = plane.kubeconfig();
+    for gracefully in [false, true] {
+        let words = [
+            "run",
+            "--plugin",
+            component.to_str().unwrap(),
+            "--set",
+            "objects=1000",
+            "--set",
+            "ratePerSecond=200",
+            "--kubeconfig",
+            &kubeconfig,
+            "--output",
+            "json=r.json",
+        ];
+        let mut child = start(&kperf, &words.map(str::to_owned));
+        let created = "/api/v1/configmaps?labelSelector=watched%3Dtrue&resourceVersion=0";
+        until(&mut plane, created, 300);
+        if gracefully {
+            plane.get().stop_api_server().unwrap();
+        } else {
+            plane.get().kill_api_server().unwrap();
+        }
+        plane.get().start_api_server().unwrap();
+        let status = wait(&mut child, Duration::from_secs(180)).expect("an end in time");
+        let report = kperf.json("r.json");
+        for phase in report["phases"].as_array().unwrap() {
+            println!("{}: {}", phase["name"], phase["overall"]["errors"]);
+            assert_eq!(phase["overall"]["succeeded"], 1000, "{phase:#}");
+        }
+        assert_eq!(status.code(), Some(0), "{report:#}");
+        let propagation = distribution(&report, "propagation");
+        let (count, missing) = counts(propagation);
+        println!("{count} with a time of receipt, {missing} without");
+        assert_eq!(count + missing, 1000, "{propagation}");
+        plane.assert_nothing_labelled();
+        kperf.assert_clean(&kubeconfig, None);
+    }
 }
