@@ -14,42 +14,15 @@ use std::{
     time::Duration,
 };
 
-use kperf_tests::{Kperf, Ran, SimServer, build_plugin, kperf, repository, wait};
-use serde_json::Value;
+use kperf_tests::{
+    Kperf, SimServer,
+    benchmark::{distribution, watch_propagation},
+    build_plugin, kperf, repository, wait,
+};
 
-/// The run's id, as the first line says it.
-fn run_id(ran: &Ran) -> String {
-    let line = ran.stderr.lines().find(|line| line.starts_with("run r"));
-    let line = line.unwrap_or_else(|| panic!("no run in\n{}", ran.stderr));
-    line.split([' ', ':']).nth(1).unwrap().to_owned()
-}
-
-/// Nothing of any run is in the cluster: no namespace, and for this run no object of any kind.
 #[track_caller]
 fn assert_clean(kperf: &Kperf, sim: &SimServer, run: Option<&str>) {
-    let listed = kperf
-        .run(&["cleanup", "--list", "--kubeconfig", sim.kubeconfig()])
-        .expect(0);
-    assert_eq!(listed.stdout, "", "left behind");
-    if let Some(run) = run {
-        kperf
-            .run(&["cleanup", "--run", run, "--kubeconfig", sim.kubeconfig()])
-            .expect(0)
-            .says(&["nothing of it is there"]);
-    }
-}
-
-fn distribution<'a>(report: &'a Value, name: &str) -> &'a Value {
-    let all = report["distributions"].as_array().unwrap();
-    let found = all.iter().find(|d| d["name"] == name);
-    found.unwrap_or_else(|| panic!("no distribution {name} in {all:#?}"))
-}
-
-fn third_party() -> PathBuf {
-    build_plugin(
-        &repository().join("examples/benchmark-third-party"),
-        "watch_propagation",
-    )
+    kperf.assert_clean(sim.kubeconfig(), run);
 }
 
 fn hostile() -> PathBuf {
@@ -63,7 +36,7 @@ fn hostile() -> PathBuf {
 #[test]
 fn a_third_partys_benchmark() {
     let kperf = kperf!();
-    let component = third_party();
+    let component = watch_propagation();
     let sim = kperf.sim(&[]);
     let ran = kperf
         .run(&[
@@ -106,7 +79,7 @@ fn a_third_partys_benchmark() {
     );
     assert_eq!(report["ended"], "completed");
     assert!(ran.stdout.contains("propagation"), "{}", ran.stdout);
-    assert_clean(&kperf, &sim, Some(&run_id(&ran)));
+    assert_clean(&kperf, &sim, Some(&ran.run_id()));
 
     // A limit that is not kept is said, and decides.
     let missed = kperf
@@ -190,7 +163,7 @@ fn what_a_hostile_benchmark_may_not_do() {
         assert!(metrics.iter().any(|m| m["name"] == "before"), "{misbehave}");
         let created = &report["phases"][0]["overall"]["succeeded"];
         assert_eq!(created, 10, "{misbehave}");
-        assert_clean(&kperf, &sim, Some(&run_id(&ran)));
+        assert_clean(&kperf, &sim, Some(&ran.run_id()));
     }
 }
 
@@ -227,7 +200,7 @@ fn a_grant_is_taken_by_its_words() {
 #[test]
 fn nothing_is_left_after_a_signal() {
     let kperf = kperf!();
-    let component = third_party();
+    let component = watch_propagation();
     let sim = kperf.sim(&[]);
     let start = || {
         let mut command = kperf.command(&[
@@ -321,7 +294,7 @@ fn a_deaf_benchmark_ends_and_keep_keeps() {
             sim.kubeconfig(),
         ])
         .expect(0);
-    let run = run_id(&kept);
+    let run = kept.run_id();
     let listed = kperf
         .run(&["cleanup", "--list", "--kubeconfig", sim.kubeconfig()])
         .expect(0);
@@ -332,28 +305,13 @@ fn a_deaf_benchmark_ends_and_keep_keeps() {
     assert_clean(&kperf, &sim, Some(&run));
 }
 
-fn copy_example(kperf: &Kperf, change: impl Fn(String) -> String) -> PathBuf {
-    let example = repository().join("examples/workloads/kubevirt-density");
-    let read = |path: &Path| std::fs::read_to_string(path).unwrap();
-    std::fs::create_dir_all(kperf.path("templates")).unwrap();
-    kperf.write(
-        "templates/vmi-ephemeral.yaml",
-        &read(&example.join("templates/vmi-ephemeral.yaml")),
-    );
-    kperf.write(
-        "density.yaml",
-        &change(read(&example.join("kubevirt-density.yaml"))),
-    )
-}
-
 /// The seed's example, unchanged but for the wait at its end: phases as histograms, and everything gone.
 #[test]
 fn kubevirt_density_on_the_simulator() {
     let kperf = kperf!();
     let sim = kperf.sim(&["--objects", "nodes=20,pods=0,kubevirt=true"]);
-    let config = copy_example(&kperf, |text| {
-        text.replace("waitWhenFinished: 30s", "waitWhenFinished: 100ms")
-    });
+    let config =
+        kperf.density(|text| text.replace("waitWhenFinished: 30s", "waitWhenFinished: 100ms"));
     let ran = kperf
         .run(&[
             "run",
@@ -388,7 +346,7 @@ fn kubevirt_density_on_the_simulator() {
     assert!(p50("sent_to_scheduled") <= p50("sent_to_running"));
     let table = &report["objects"][0];
     assert_eq!(table["kind"], "VirtualMachineInstance", "{table}");
-    assert_clean(&kperf, &sim, Some(&run_id(&ran)));
+    assert_clean(&kperf, &sim, Some(&ran.run_id()));
 
     // A dry run says what it would do, and does nothing.
     let dry = kperf
@@ -447,7 +405,7 @@ fn options_of_a_density_workload() {
             .replace("replicas: 100", "replicas: 5")
             .replace("qps: 20", "qps: 0")
     };
-    let iterated = copy_example(&kperf, |text| {
+    let iterated = kperf.density(|text| {
         quick(text)
             .replace("iterationCount: 1", "iterationCount: 3")
             .replace("iterationInterval: 0", "iterationInterval: 200ms")
@@ -463,22 +421,21 @@ fn options_of_a_density_workload() {
         .collect();
     assert_eq!(running.len(), 3);
     assert!(running.iter().all(|d| d["times"]["count"] == 5));
-    assert_clean(&kperf, &sim, Some(&run_id(&ran)));
+    assert_clean(&kperf, &sim, Some(&ran.run_id()));
 
     // Without clean-up between the iterations the host cleans at the end.
-    let kept = copy_example(&kperf, |text| {
+    let kept = kperf.density(|text| {
         quick(text)
             .replace("iterationCount: 1", "iterationCount: 2")
             .replace("namespacedIterations: false", "namespacedIterations: true")
             .replace("iterationCleanup: true", "iterationCleanup: false")
     });
     let ran = run(&kept, 0);
-    assert_clean(&kperf, &sim, Some(&run_id(&ran)));
+    assert_clean(&kperf, &sim, Some(&ran.run_id()));
 
     // Nothing can run that soon: the verdict fails, names who did not, and all is gone.
-    let hasty = copy_example(&kperf, |text| {
-        quick(text).replace("maxWaitTimeout: 30m", "maxWaitTimeout: 1ms")
-    });
+    let hasty =
+        kperf.density(|text| quick(text).replace("maxWaitTimeout: 30m", "maxWaitTimeout: 1ms"));
     let ran = run(&hasty, 3);
     assert!(
         ran.stdout
@@ -486,18 +443,16 @@ fn options_of_a_density_workload() {
         "{}",
         ran.stdout
     );
-    assert_clean(&kperf, &sim, Some(&run_id(&ran)));
+    assert_clean(&kperf, &sim, Some(&ran.run_id()));
 
-    let wrong = copy_example(&kperf, |text| quick(text).replace("replicas:", "replica:"));
+    let wrong = kperf.density(|text| quick(text).replace("replicas:", "replica:"));
     run(&wrong, 2).says(&["density.yaml", "replica"]);
-    let nothing = copy_example(&kperf, |text| {
-        quick(text).replace("templates/vmi-ephemeral.yaml", "templates/none.yaml")
-    });
+    let nothing = kperf
+        .density(|text| quick(text).replace("templates/vmi-ephemeral.yaml", "templates/none.yaml"));
     let ran = run(&nothing, 5);
     assert!(ran.stdout.contains("templates/none.yaml"), "{}", ran.stdout);
-    let unnamed = copy_example(&kperf, |text| {
-        quick(text).replace("namespace: kubevirt-density", "other: 1")
-    });
+    let unnamed =
+        kperf.density(|text| quick(text).replace("namespace: kubevirt-density", "other: 1"));
     let ran = run(&unnamed, 2);
     assert!(ran.stdout.contains("inputVars.namespace"), "{}", ran.stdout);
 
@@ -513,7 +468,7 @@ fn options_of_a_density_workload() {
     let cycles = report["metrics"].as_array().unwrap();
     let cycles = cycles.iter().find(|m| m["name"] == "churn_cycles").unwrap();
     assert!(cycles["value"].as_f64().unwrap() >= 1.0, "{cycles}");
-    assert_clean(&kperf, &sim, Some(&run_id(&ran)));
+    assert_clean(&kperf, &sim, Some(&ran.run_id()));
 }
 
 /// ClusterLoader2's measurement from its own test config: files, units and labels as it writes them.
@@ -582,7 +537,7 @@ fn pod_startup_latency_on_the_simulator() {
     assert_eq!(distribution(&report, "pod_startup")["times"]["count"], 10);
     let junit = std::fs::read_to_string(kperf.path("junit.xml")).unwrap();
     assert!(junit.contains("ClusterLoaderV2"), "{junit}");
-    assert_clean(&kperf, &sim, Some(&run_id(&ran)));
+    assert_clean(&kperf, &sim, Some(&ran.run_id()));
 
     // Without any configuration it brings a workload of its own.
     let ran = kperf
@@ -597,7 +552,7 @@ fn pod_startup_latency_on_the_simulator() {
         ])
         .expect(0);
     assert!(ran.stdout.contains("pod_startup"), "{}", ran.stdout);
-    assert_clean(&kperf, &sim, Some(&run_id(&ran)));
+    assert_clean(&kperf, &sim, Some(&ran.run_id()));
 }
 
 /// Flags of one kind of run are refused by the other, by name.

@@ -3,6 +3,8 @@
 //! Every run gets an environment without the developer's own kubeconfig and home, so that a test can never
 //! reach a cluster by accident.
 
+pub mod benchmark;
+
 use std::{
     io::{BufRead as _, BufReader, Read as _},
     ops::{Deref, DerefMut},

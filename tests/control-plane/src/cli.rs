@@ -67,6 +67,9 @@ struct What {
     /// A flag for kube-apiserver, such as --goaway-chance=0.02; may be given more than once.
     #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
     apiserver_flag: Vec<String>,
+    /// Make the kinds of KubeVirt; kwok plays virtual machine instances.
+    #[arg(long)]
+    kubevirt: bool,
     /// Start etcd and kube-apiserver alone.
     #[arg(long)]
     api_server_only: bool,
@@ -78,6 +81,11 @@ impl What {
             Options::api_server()
         } else {
             Options::full()
+        };
+        let options = if self.kubevirt {
+            options.kubevirt()
+        } else {
+            options
         };
         let seed = Seed {
             namespaces: self.namespaces,

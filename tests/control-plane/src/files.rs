@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use crate::{
     authority::{Authority, signing_key_pem},
     kubeconfig::{Access, Target, write_private},
+    kubevirt,
 };
 
 /// The files that components are pointed at; removed with the value.
@@ -22,7 +23,7 @@ pub(crate) struct Files {
 
 impl Files {
     /// Makes the folder and everything in it that does not depend on a port.
-    pub(crate) fn create() -> anyhow::Result<Self> {
+    pub(crate) fn create(kubevirt: bool) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("kperf-control-plane-")
             .tempdir()
@@ -33,8 +34,12 @@ impl Files {
             token: secret(),
         };
         let server = files.authority.server()?;
-        let stages =
+        let mut stages =
             include_str!("stages.yaml").replace("POD_LOG", &files.pod_log().display().to_string());
+        if kubevirt {
+            stages.push_str("---\n");
+            stages.push_str(kubevirt::STAGES);
+        }
         let pod_log: String = (0..200)
             .map(|line| {
                 format!("2026-01-01T00:00:00.{line:09}Z stdout F line {line} of a virtual pod\n")

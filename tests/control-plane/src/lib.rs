@@ -28,6 +28,7 @@ mod files;
 mod go_module;
 mod group;
 mod kubeconfig;
+mod kubevirt;
 mod nodes;
 mod options;
 mod port;

@@ -12,6 +12,7 @@ pub struct Options {
     pub(crate) nodes: u32,
     pub(crate) seed: Seed,
     pub(crate) deadline: Duration,
+    pub(crate) kubevirt: bool,
     pub(crate) own: bool,
 }
 
@@ -25,6 +26,7 @@ impl Options {
             nodes: 0,
             seed: Seed::default(),
             deadline: Duration::from_secs(180),
+            kubevirt: false,
             own: false,
         }
     }
@@ -65,6 +67,14 @@ impl Options {
         }
     }
 
+    /// Makes the kinds of KubeVirt, and has kwok play what becomes of VirtualMachineInstances: they go from phase to
+    /// phase until they run, and succeed before they go. There are no launcher pods.
+    #[must_use]
+    pub fn kubevirt(mut self) -> Self {
+        self.kubevirt = true;
+        self.with(Component::Kwok)
+    }
+
     /// Makes these objects. Pods are given to the virtual nodes in turn.
     #[must_use]
     pub fn seed(mut self, seed: Seed) -> Self {
@@ -98,6 +108,8 @@ impl Options {
             Some("the API server of an existing cluster takes no flags from a test")
         } else if self.nodes > 0 {
             Some("virtual nodes are not made in an existing cluster")
+        } else if self.kubevirt {
+            Some("kinds are not made in an existing cluster")
         } else if self.seed != Seed::default() {
             Some("an existing cluster is not filled with a test's objects")
         } else {
@@ -123,6 +135,7 @@ mod tests {
         assert!(Options::full().beyond_existing().is_none());
         assert!(Options::full().own().beyond_existing().is_some());
         assert!(Options::full().nodes(1).beyond_existing().is_some());
+        assert!(Options::full().kubevirt().beyond_existing().is_some());
         assert!(
             Options::api_server()
                 .api_server_flag("--goaway-chance=0.02")

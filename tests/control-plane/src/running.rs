@@ -11,8 +11,8 @@ use anyhow::{Context as _, bail};
 use nix::sys::signal::Signal;
 
 use crate::{
-    Client, Component, Options, Programs, arguments, files::Files, group::ProcessGroup, nodes,
-    port::Port, process::Process,
+    Client, Component, Options, Programs, arguments, files::Files, group::ProcessGroup, kubevirt,
+    nodes, port::Port, process::Process,
 };
 
 /// The administrator: his user, and the group that may do everything.
@@ -44,7 +44,7 @@ impl Running {
     /// Starts everything and waits until it can be used.
     pub(crate) fn start(programs: Programs, options: Options) -> anyhow::Result<Self> {
         let deadline = Instant::now() + options.deadline;
-        let files = Files::create()?;
+        let files = Files::create(options.kubevirt)?;
         let group = ProcessGroup::start(files.folder())?;
         let (etcd, etcd_port) = start_etcd(&programs, &files, &group, deadline)?;
         let (api_server, port, url, client) = {
@@ -74,6 +74,10 @@ impl Running {
     fn start_others(&mut self, deadline: Instant) -> anyhow::Result<()> {
         // A server that says it is ready may still have to make them.
         self.wait("system namespaces", deadline, has_system_namespaces)?;
+        if self.options.kubevirt {
+            kubevirt::create(&self.client)?;
+            self.wait("kinds of KubeVirt", deadline, kubevirt::is_served)?;
+        }
         let users: [(Component, &str, &[&str]); 3] = [
             (
                 Component::ControllerManager,

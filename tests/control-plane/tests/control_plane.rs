@@ -240,6 +240,33 @@ fn virtual_nodes_run_pods() {
     nothing_is_left_after(plane);
 }
 
+#[test]
+fn virtual_machine_instances_run_and_go() {
+    let options = Options::api_server().kubevirt();
+    let Some(plane) = own("virtual machine instances", options) else {
+        return;
+    };
+    let admin = plane.client().unwrap();
+    let instances = "/apis/kubevirt.io/v1/namespaces/default/virtualmachineinstances";
+    let object = json!({
+        "apiVersion": "kubevirt.io/v1",
+        "kind": "VirtualMachineInstance",
+        "metadata": { "name": "vmi" },
+        "spec": { "domain": { "devices": {} } },
+    });
+    admin.post(instances, &object).unwrap().success().unwrap();
+    let vmi = format!("{instances}/vmi");
+    let read = || admin.get(&vmi).unwrap().json();
+    eventually("it runs", || read()["status"]["phase"] == "Running");
+    let status = &read()["status"];
+    let transitions = status["phaseTransitionTimestamps"].as_array().unwrap();
+    let phases: Vec<_> = transitions.iter().map(|at| &at["phase"]).collect();
+    assert_eq!(phases, ["Pending", "Scheduling", "Scheduled", "Running"]);
+    assert_eq!(status["conditions"][0]["status"], "True");
+    admin.delete(&vmi).unwrap().success().unwrap();
+    eventually("it is gone", || admin.get(&vmi).unwrap().status == 404);
+}
+
 fn pod(name: &str) -> Value {
     json!({
         "apiVersion": "v1",

@@ -22,7 +22,8 @@ pub struct RetryLimits {
 impl Default for RetryLimits {
     fn default() -> Self {
         Self {
-            retries: 8,
+            // 35 seconds or so: an API server that is restarted, on a machine that is busy, is back by then.
+            retries: 16,
             first: Duration::from_millis(50),
             longest: Duration::from_secs(5),
             longest_asked: Duration::from_secs(60),
@@ -208,6 +209,25 @@ mod tests {
             limits.wait(&asked, Repeatable::No, 1, 0.3),
             Some(Duration::from_secs(7))
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_restarts_is_waited_for() {
+        let start = tokio::time::Instant::now();
+        let tried = with_retries(
+            &RetryLimits::default(),
+            Repeatable::Yes,
+            &Stop::new(),
+            || async move {
+                if start.elapsed() < Duration::from_secs(20) {
+                    Err(failure(Code::Unreachable, 0))
+                } else {
+                    Ok(())
+                }
+            },
+        )
+        .await;
+        assert_eq!(tried.result, Ok(()));
     }
 
     #[tokio::test(start_paused = true)]
