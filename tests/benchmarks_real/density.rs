@@ -78,6 +78,11 @@ fn the_seeds_example_runs_and_goes() {
         before = written_us;
     }
 
+    // Created, four phases, asked to go, succeeded, gone: a watch tells of each, once.
+    let metrics = report["metrics"].as_array().unwrap();
+    let events = metrics.iter().find(|m| m["name"] == "watch_events");
+    assert_eq!(events.unwrap()["value"], 800.0, "{metrics:#?}");
+
     plane.assert_nothing_labelled();
     let client = plane.get().client().unwrap();
     let namespace = "/api/v1/namespaces/kubevirt-density-1";

@@ -137,6 +137,12 @@ fn a_restart_of_the_server_loses_no_object() {
         assert_eq!(count + missing, 100, "{phase}");
         assert!(count > 0, "{phase}");
     }
+    let metrics = report["metrics"].as_array().unwrap();
+    let reconnects = metrics.iter().find(|m| m["name"] == "watch_reconnects");
+    assert!(
+        reconnects.unwrap()["value"].as_f64() >= Some(1.0),
+        "{metrics:#?}"
+    );
     // The objects' own times do not depend on who watches.
     let whole = distribution(&report, "created_to_running");
     assert_eq!(counts(whole), (100, 0));

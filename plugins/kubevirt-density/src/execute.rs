@@ -8,6 +8,7 @@
 //! | distribution | `created_to_<milestone>`: by the times the objects carry themselves | the same, and `clock` |
 //! | distribution | `deletion`: from the request that deletes them all to the news of each | the same |
 //! | metric | `creation-rate`, objects per second that were really created | the same |
+//! | metric | `watch_events` received, `watch_reconnects` | the same |
 //!
 //! The milestones of a VirtualMachineInstance are its phases: `pending`, `scheduling`, `scheduled`, `running`, `ready`.
 
@@ -191,6 +192,7 @@ fn run_iteration(
     }
     for entry in &entries {
         entry.tracker.report_objects();
+        entry.report_watch();
         entry.tracker.stop();
     }
     Ok(total)
@@ -554,6 +556,18 @@ impl<'p> Entry<'p> {
             }
         }
         Ok(())
+    }
+
+    /// How much was watched, and how often the watch was away: what it missed has no time of receipt.
+    fn report_watch(&self) {
+        let counts = self.tracker.counts();
+        run::report_metric("watch_events", counts.events as f64, "events", &self.labels);
+        run::report_metric(
+            "watch_reconnects",
+            counts.reconnects as f64,
+            "connections",
+            &self.labels,
+        );
     }
 
     /// From the request that deleted them all.
