@@ -298,8 +298,13 @@ fn measured(exposition: &mut Exposition, prefix: &str, labels: Labels, metric: &
             &metric.unit
         }
     );
+    // Those of network tools are known by these names, which carry their unit.
+    let name = match metric.name.strip_prefix("network-") {
+        Some(name) => gauge_name("kperf_network", name, ""),
+        None => gauge_name(prefix, &metric.name, &metric.unit),
+    };
     exposition.gauge(
-        &gauge_name(prefix, &metric.name, &metric.unit),
+        &name,
         &help,
         labels,
         metric.value,
