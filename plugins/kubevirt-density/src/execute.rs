@@ -10,8 +10,13 @@
 //! | metric | `creation-rate`, objects per second that were really created | the same |
 //!
 //! The milestones of a VirtualMachineInstance are its phases: `pending`, `scheduling`, `scheduled`, `running`, `ready`.
+//!
+//! Unlike perfscale-load-generator, a namespace that was deleted is not used again before it is gone: there the next
+//! iteration raced with the deletion when `iterationDeletionWait` was off, and the server refused its objects.
 
 mod entry;
+
+use std::collections::BTreeSet;
 
 use kperf_sdk::benchmark::prelude::*;
 
@@ -36,9 +41,10 @@ pub(crate) fn run_plan(plan: &Plan) -> Result<Verdict, Failure> {
         run::report_finding("warning", "workload", warning);
     }
     let mut problems = Problems::default();
+    let mut going = BTreeSet::new();
     let mut objects = 0;
     for workload in &plan.workloads {
-        objects += run_workload(plan, workload, &mut problems)?;
+        objects += run_workload(plan, workload, &mut going, &mut problems)?;
         if !problems.0.is_empty() {
             break;
         }
@@ -107,12 +113,13 @@ fn ms(ns: u64) -> u64 {
 fn run_workload(
     plan: &Plan,
     workload: &WorkloadPlan,
+    going: &mut BTreeSet<String>,
     problems: &mut Problems,
 ) -> Result<u64, Failure> {
     let settings = &workload.workload;
     let mut objects = 0;
     for iteration in 1..=settings.iterations {
-        objects += run_iteration(plan, workload, iteration, problems)?;
+        objects += run_iteration(plan, workload, iteration, going, problems)?;
         if !problems.0.is_empty() {
             return Ok(objects);
         }
@@ -128,14 +135,24 @@ fn run_workload(
     Ok(objects)
 }
 
+/// `going` are namespaces that were deleted and not waited for.
 fn run_iteration(
     plan: &Plan,
     workload: &WorkloadPlan,
     iteration: u64,
+    going: &mut BTreeSet<String>,
     problems: &mut Problems,
 ) -> Result<u64, Failure> {
     let settings = &workload.workload;
     let namespaces: Vec<String> = workload.namespaces(iteration).into_iter().collect();
+    let reused = taken(going, &namespaces);
+    if !reused.is_empty() {
+        let deadline = run::now_ns().saturating_add(settings.max_wait_ns);
+        wait_gone(&reused, deadline, problems)?;
+        if !problems.0.is_empty() {
+            return Ok(0);
+        }
+    }
     for manifest in workload.namespace_manifests(iteration) {
         create_namespace(&manifest)?;
     }
@@ -171,6 +188,9 @@ fn run_iteration(
     }
     if settings.cleanup {
         clean_up(workload, &namespaces, &entries, problems)?;
+        if !settings.deletion_wait {
+            going.extend(namespaces);
+        }
     }
     for entry in &entries {
         entry.tracker.report_objects();
@@ -228,14 +248,40 @@ fn clean_up(
         cluster::delete_namespace(namespace)?;
     }
     if settings.deletion_wait {
-        run::progress("wait for namespaces to go", 0, namespaces.len() as u64);
-        let left_ms = ms(deadline.saturating_sub(run::now_ns()));
-        match cluster::wait_namespaces_gone(namespaces, left_ms) {
-            Err(failure) if failure.code == "timeout" => {
-                problems.add("deletion-timeout", failure.message);
-            }
-            result => result?,
-        }
+        wait_gone(namespaces, deadline, problems)?;
     }
     Ok(())
+}
+
+/// Takes those of `namespaces` out of `going`.
+fn taken(going: &mut BTreeSet<String>, namespaces: &[String]) -> Vec<String> {
+    let found = namespaces.iter().filter(|name| going.remove(*name));
+    found.cloned().collect()
+}
+
+fn wait_gone(namespaces: &[String], deadline: u64, problems: &mut Problems) -> Result<(), Failure> {
+    run::progress("wait for namespaces to go", 0, namespaces.len() as u64);
+    let left_ms = ms(deadline.saturating_sub(run::now_ns()));
+    match cluster::wait_namespaces_gone(namespaces, left_ms) {
+        Err(failure) if failure.code == "timeout" => {
+            problems.add("deletion-timeout", failure.message);
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_that_goes_is_waited_for_once() {
+        let names =
+            |names: &[&str]| -> Vec<String> { names.iter().map(|&name| name.to_owned()).collect() };
+        let mut going: BTreeSet<String> = names(&["a-1", "b-1"]).into_iter().collect();
+        assert_eq!(taken(&mut going, &names(&["c-1", "a-1"])), ["a-1"]);
+        assert!(taken(&mut going, &names(&["c-1", "a-1"])).is_empty());
+        assert!(going.iter().eq(["b-1"]));
+    }
 }
