@@ -528,6 +528,39 @@ fn options_of_a_density_workload() {
     assert_eq!(json!(created), expected);
     assert_clean(&kperf, &sim, Some(&run_id(&ran)));
 
+    // Kinds that live in no namespace need grants, and are then measured and deleted as others are.
+    let global = kperf.write(
+        "global.yaml",
+        "workloads:\n- name: global\n  iterationCreationWait: true\n  iterationCleanup: true\n  \
+         iterationDeletionWait: true\n  objects:\n  - replicas: 3\n    inputVars: {namespace: global}\n    \
+         objectTemplate: |\n      apiVersion: scheduling.k8s.io/v1\n      kind: PriorityClass\n      \
+         metadata: {name: \"global-{{.replica}}\"}\n      value: 1\n",
+    );
+    let refused = run(&global, 5);
+    let said = format!("{}{}", refused.stdout, refused.stderr);
+    assert!(said.contains("live in no namespace"), "{said}");
+    assert_clean(&kperf, &sim, None);
+    let ran = kperf
+        .run(&[
+            "run",
+            "--plugin",
+            "kubevirt_density",
+            "--config",
+            global.to_str().unwrap(),
+            "--kubeconfig",
+            sim.kubeconfig(),
+            "--grant",
+            "list,watch,create,deletecollection:priorityclasses.scheduling.k8s.io",
+            "--output",
+            "json=r.json",
+        ])
+        .expect(0);
+    let report = kperf.json("r.json");
+    for name in ["sent_to_created", "deletion"] {
+        assert_eq!(distribution(&report, name)["times"]["count"], 3, "{name}");
+    }
+    assert_clean(&kperf, &sim, Some(&run_id(&ran)));
+
     // Nothing can run that soon: the verdict fails, names who did not, and all is gone.
     let hasty = copy_example(&kperf, |text| {
         quick(text).replace("maxWaitTimeout: 30m", "maxWaitTimeout: 1ms")
