@@ -19,6 +19,7 @@ use kperf_tests::{
     benchmark::{distribution, watch_propagation},
     build_plugin, kperf, repository, wait,
 };
+use serde_json::{Value, json};
 
 #[track_caller]
 fn assert_clean(kperf: &Kperf, sim: &SimServer, run: Option<&str>) {
@@ -433,6 +434,92 @@ fn options_of_a_density_workload() {
     let ran = run(&kept, 0);
     assert_clean(&kperf, &sim, Some(&ran.run_id()));
 
+    // The host keeps a namespace that was deleted until it is gone, and the next iteration needs it again.
+    let raced = copy_example(&kperf, |text| {
+        quick(text)
+            .replace("iterationCount: 1", "iterationCount: 2")
+            .replace(
+                "iterationDeletionWait: true",
+                "iterationDeletionWait: false",
+            )
+    });
+    let ran = run(&raced, 0);
+    let report = kperf.json("r.json");
+    let all = report["distributions"].as_array().unwrap();
+    let running: Vec<_> = all
+        .iter()
+        .filter(|d| d["name"] == "sent_to_running")
+        .map(|d| (&d["labels"]["iteration"], &d["times"]["count"]))
+        .map(|(iteration, count)| (iteration.as_str().unwrap(), count.as_u64().unwrap()))
+        .collect();
+    assert_eq!(running, [("1", 5), ("2", 5)]);
+    assert!(all.iter().all(|d| d["name"] != "deletion"), "{all:#?}");
+    assert_clean(&kperf, &sim, Some(&ran.run_id()));
+
+    // Workloads of one name in one namespace, whose objects stay: none sees the other's.
+    let workload = |prefix: &str, replicas: u32| {
+        format!(
+            "- name: same\n  iterationCreationWait: true\n  objects:\n  - replicas: {replicas}\n    \
+             inputVars: {{namespace: same}}\n    objectTemplate: |\n      apiVersion: v1\n      kind: ConfigMap\n      \
+             metadata: {{name: \"{prefix}-{{{{.replica}}}}\", namespace: \"{{{{.namespace}}}}\"}}\n"
+        )
+    };
+    let alike = kperf.write(
+        "alike.yaml",
+        &format!("workloads:\n{}{}", workload("a", 3), workload("b", 2)),
+    );
+    let ran = run(&alike, 0);
+    let report = kperf.json("r.json");
+    let created: Vec<_> = report["distributions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|d| d["name"] == "sent_to_created")
+        .map(|d| {
+            (
+                &d["labels"]["workload"],
+                &d["times"]["count"],
+                &d["missing"],
+            )
+        })
+        .collect();
+    let expected = json!([["same[0]", 3, 0], ["same[1]", 2, 0]]);
+    assert_eq!(json!(created), expected);
+    assert_clean(&kperf, &sim, Some(&ran.run_id()));
+
+    // Kinds that live in no namespace need grants, and are then measured and deleted as others are.
+    let global = kperf.write(
+        "global.yaml",
+        "workloads:\n- name: global\n  iterationCreationWait: true\n  iterationCleanup: true\n  \
+         iterationDeletionWait: true\n  objects:\n  - replicas: 3\n    inputVars: {namespace: global}\n    \
+         objectTemplate: |\n      apiVersion: scheduling.k8s.io/v1\n      kind: PriorityClass\n      \
+         metadata: {name: \"global-{{.replica}}\"}\n      value: 1\n",
+    );
+    let refused = run(&global, 5);
+    let said = format!("{}{}", refused.stdout, refused.stderr);
+    assert!(said.contains("live in no namespace"), "{said}");
+    assert_clean(&kperf, &sim, None);
+    let ran = kperf
+        .run(&[
+            "run",
+            "--plugin",
+            "kubevirt_density",
+            "--config",
+            global.to_str().unwrap(),
+            "--kubeconfig",
+            sim.kubeconfig(),
+            "--grant",
+            "list,watch,create,deletecollection:priorityclasses.scheduling.k8s.io",
+            "--output",
+            "json=r.json",
+        ])
+        .expect(0);
+    let report = kperf.json("r.json");
+    for name in ["sent_to_created", "deletion"] {
+        assert_eq!(distribution(&report, name)["times"]["count"], 3, "{name}");
+    }
+    assert_clean(&kperf, &sim, Some(&ran.run_id()));
+
     // Nothing can run that soon: the verdict fails, names who did not, and all is gone.
     let hasty =
         kperf.density(|text| quick(text).replace("maxWaitTimeout: 30m", "maxWaitTimeout: 1ms"));
@@ -537,6 +624,15 @@ fn pod_startup_latency_on_the_simulator() {
     assert_eq!(distribution(&report, "pod_startup")["times"]["count"], 10);
     let junit = std::fs::read_to_string(kperf.path("junit.xml")).unwrap();
     assert!(junit.contains("ClusterLoaderV2"), "{junit}");
+    assert!(
+        junit.contains("\"test: [step: 02] Create deployments\""),
+        "{junit}"
+    );
+    // Only what is missing is counted.
+    let metrics = report["metrics"].as_array().unwrap();
+    assert!(metrics.iter().any(|m| m["name"] == "pods"), "{metrics:#?}");
+    let lacking = metrics.iter().filter(|m| m["name"] == "pods_without_times");
+    assert!(lacking.clone().all(|m| m["value"] != 0.0), "{metrics:#?}");
     assert_clean(&kperf, &sim, Some(&ran.run_id()));
 
     // Without any configuration it brings a workload of its own.

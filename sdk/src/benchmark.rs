@@ -115,7 +115,7 @@ pub mod prelude {
     pub use serde_json::{self, Value, json};
 }
 
-use cluster::{Action, BulkOptions, Kind, Operation, Scope};
+use cluster::{Action, BulkOptions, BulkOutcome, Kind, Operation, Scope};
 use tracking::{Check, Milestone, TrackerOptions};
 
 /// A benchmark: one call is one run.
@@ -350,6 +350,17 @@ impl BulkOptions {
     }
 }
 
+impl BulkOutcome {
+    /// Operations that were done per second; unlike `achieved_rate` it leaves out those that failed. 0 when the bulk
+    /// took no time.
+    pub fn succeeded_per_sec(&self) -> f64 {
+        if self.length_ns == 0 {
+            return 0.0;
+        }
+        self.succeeded as f64 * 1e9 / self.length_ns as f64
+    }
+}
+
 impl Check {
     /// `op` with a value; see the WIT record `check` for both.
     pub fn new(path: impl Into<String>, op: impl Into<String>, value: &Value) -> Self {
@@ -484,5 +495,27 @@ impl<B: Benchmark, I: Identity> world::Guest for Component<B, I> {
 
     fn run(context: RunContext, config: String) -> Result<Verdict, Failure> {
         B::run(context, crate::config::parse(&config)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_is_no_rate() {
+        let outcome = |succeeded, failed, length_ns| BulkOutcome {
+            actions: succeeded + failed,
+            succeeded,
+            failed,
+            errors: Vec::new(),
+            messages: Vec::new(),
+            length_ns,
+            achieved_rate: 0.0,
+            late: 0,
+        };
+        assert_eq!(outcome(30, 70, 2_000_000_000).succeeded_per_sec(), 15.0);
+        assert_eq!(outcome(0, 5, 1_000).succeeded_per_sec(), 0.0);
+        assert_eq!(outcome(0, 0, 0).succeeded_per_sec(), 0.0);
     }
 }

@@ -100,7 +100,7 @@ impl Benchmark for WatchPropagation {
         }
         run::report_metric(
             "creation-rate",
-            created.achieved_rate,
+            created.succeeded_per_sec(),
             "objects-per-second",
             &[],
         );

@@ -1,7 +1,7 @@
 //! Exporter `junit`: the run as test cases, for what shows test results.
 //!
 //! Enters: the typed report. Leaves: one XML document, `junit.xml` in a directory. Cases are the run as a whole, each
-//! phase, and each threshold. A run of ClusterLoader2's measurements has ClusterLoader2's names.
+//! phase or step, and each threshold. A run of ClusterLoader2's measurements has ClusterLoader2's names.
 
 mod cases;
 mod xml;
@@ -10,10 +10,10 @@ use kperf_sdk::exporter::prelude::*;
 
 /// The words of the typed report.
 mod wit {
-    pub(crate) use kperf_sdk::exporter::{Phase, Summary, Threshold};
+    pub(crate) use kperf_sdk::exporter::{Finding, Phase, Summary, Threshold};
     #[cfg(test)]
     pub(crate) use kperf_sdk::{
-        exporter::{Distribution, Finding, Histogram, Series},
+        exporter::{Distribution, Histogram, Series},
         failure::Label,
     };
 }

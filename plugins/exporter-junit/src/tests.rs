@@ -213,9 +213,24 @@ fn whatever_failed_fails_its_case_and_the_run() {
 #[test]
 fn a_run_of_clusterloader2_s_measurements_has_its_names() {
     let mut whole = summary(
-        vec![phase("begin", "completed"), phase("create", "completed")],
+        vec![
+            phase("[step: 02] Create deployments", "completed"),
+            phase("[step: 04] Scale [them] [phase 0]", "completed"),
+            phase("[step: 04] Scale [them] [phase 1]", "interrupted"),
+            phase("lists", "completed"),
+            phase("lists", "completed"),
+            phase("[step: x] mine", "completed"),
+        ],
         vec![threshold("pod_startup p99 <= 20s", Some(3.4), true)],
     );
+    // The phases of a step run side by side, 0.5 s apart here.
+    whole.phases[1].start_unix_us = 7_000_000;
+    whole.phases[2].start_unix_us = 7_500_000;
+    whole.findings.push(wit::Finding {
+        severity: "error".to_owned(),
+        code: "plugin/step-failed".to_owned(),
+        message: "[step: 02] Create deployments: 1 of 3 operations failed".to_owned(),
+    });
     let pair = labels([("measurement", "PodStartupLatency"), ("test", "density")]);
     whole.distributions.push(of_clusterloader2(pair));
     whole.environment = labels([("config", "density.yaml")]);
@@ -229,11 +244,25 @@ fn a_run_of_clusterloader2_s_measurements_has_its_names() {
         names(&cases(&document)),
         [
             "density overall (density.yaml)",
-            "density: [step: 01] begin",
-            "density: [step: 02] create",
+            "density: [step: 02] Create deployments",
+            "density: [step: 04] Scale [them]",
+            "density: lists",
+            "density: lists",
+            "density: [step: x] mine",
             "density: [threshold] pod_startup p99 <= 20s"
         ]
     );
+    let cases = cases(&document);
+    assert_eq!(
+        failure(&cases[1]),
+        Some("plugin/step-failed: [step: 02] Create deployments: 1 of 3 operations failed")
+    );
+    assert_eq!(cases[2].attribute("time"), Some("1.75"));
+    assert_eq!(
+        failure(&cases[2]),
+        Some("the phase [step: 04] Scale [them] [phase 1] ended early: interrupted")
+    );
+    assert_eq!(failure(&cases[3]), None);
 }
 
 #[test]

@@ -102,7 +102,8 @@ pub struct WorkloadConfig {
     /// Delete objects and namespaces at the end of each iteration.
     #[serde(default)]
     pub iteration_cleanup: bool,
-    /// With `iterationCleanup`: wait until they are gone.
+    /// With `iterationCleanup`: wait until they are gone. Without it, only namespaces that are used again are waited
+    /// for, before they are.
     #[serde(default)]
     pub iteration_deletion_wait: bool,
     /// A namespace for each iteration, `<prefix>-<iteration>`, instead of `<prefix>-1` for all.

@@ -11,19 +11,19 @@
 //! | metric | `watch_events` received, `watch_reconnects` | the same |
 //!
 //! The milestones of a VirtualMachineInstance are its phases: `pending`, `scheduling`, `scheduled`, `running`, `ready`.
+//!
+//! Unlike perfscale-load-generator, a namespace that was deleted is not used again before it is gone: there the next
+//! iteration raced with the deletion when `iterationDeletionWait` was off, and the server refused its objects.
+
+mod entry;
+
+use std::collections::BTreeSet;
 
 use kperf_sdk::benchmark::prelude::*;
 
-use crate::plan::{ObjectPlan, Plan, WorkloadPlan};
-use crate::readiness::Readiness;
-use crate::workload::{Churn, Pace};
-
-/// Tells the objects of one entry and iteration from all others of the run.
-const ENTRY_LABEL: &str = "kubevirt-density/entry";
-/// Manifests handed over in one call.
-const BATCH: usize = 64;
-/// Between two looks at objects that may have failed while others are waited for.
-const LOOK_MS: u64 = 2_000;
+use crate::plan::{Plan, WorkloadPlan};
+use crate::workload::Pace;
+use entry::Entry;
 
 /// What went wrong so far, in a sentence each; the verdict fails with the first.
 #[derive(Default)]
@@ -36,27 +36,16 @@ impl Problems {
     }
 }
 
-/// One entry of a workload in one iteration, while it is followed.
-struct Entry<'p> {
-    plan: &'p ObjectPlan,
-    selector: String,
-    namespace: String,
-    tracker: Tracker,
-    labels: Vec<Label>,
-    /// Where its latencies begin: `sent`, or `created` where the server makes the names.
-    base: &'static str,
-    created: u64,
-}
-
 /// Runs every workload, one after another.
 pub(crate) fn run_plan(plan: &Plan) -> Result<Verdict, Failure> {
     for warning in &plan.warnings {
         run::report_finding("warning", "workload", warning);
     }
     let mut problems = Problems::default();
+    let mut going = BTreeSet::new();
     let mut objects = 0;
     for workload in &plan.workloads {
-        objects += run_workload(plan, workload, &mut problems)?;
+        objects += run_workload(plan, workload, &mut going, &mut problems)?;
         if !problems.0.is_empty() {
             break;
         }
@@ -80,7 +69,7 @@ pub(crate) fn describe(plan: &Plan) -> Result<Verdict, Failure> {
         );
         let line = format!(
             "workload {}: {} iteration(s), objects {pace}",
-            settings.name, settings.iterations
+            workload.title, settings.iterations
         );
         run::report_finding("info", "dry-run", &line);
         for object in &workload.objects {
@@ -125,12 +114,13 @@ fn ms(ns: u64) -> u64 {
 fn run_workload(
     plan: &Plan,
     workload: &WorkloadPlan,
+    going: &mut BTreeSet<String>,
     problems: &mut Problems,
 ) -> Result<u64, Failure> {
     let settings = &workload.workload;
     let mut objects = 0;
     for iteration in 1..=settings.iterations {
-        objects += run_iteration(plan, workload, iteration, problems)?;
+        objects += run_iteration(plan, workload, iteration, going, problems)?;
         if !problems.0.is_empty() {
             return Ok(objects);
         }
@@ -146,14 +136,24 @@ fn run_workload(
     Ok(objects)
 }
 
+/// `going` are namespaces that were deleted and not waited for.
 fn run_iteration(
     plan: &Plan,
     workload: &WorkloadPlan,
     iteration: u64,
+    going: &mut BTreeSet<String>,
     problems: &mut Problems,
 ) -> Result<u64, Failure> {
     let settings = &workload.workload;
     let namespaces: Vec<String> = workload.namespaces(iteration).into_iter().collect();
+    let reused = taken(going, &namespaces);
+    if !reused.is_empty() {
+        let deadline = run::now_ns().saturating_add(settings.max_wait_ns);
+        wait_gone(&reused, deadline, problems)?;
+        if !problems.0.is_empty() {
+            return Ok(0);
+        }
+    }
     for manifest in workload.namespace_manifests(iteration) {
         create_namespace(&manifest)?;
     }
@@ -189,6 +189,9 @@ fn run_iteration(
     }
     if settings.cleanup {
         clean_up(workload, &namespaces, &entries, problems)?;
+        if !settings.deletion_wait {
+            going.extend(namespaces);
+        }
     }
     for entry in &entries {
         entry.tracker.report_objects();
@@ -235,426 +238,39 @@ fn clean_up(
     let deadline = run::now_ns().saturating_add(settings.max_wait_ns);
     let begun: Vec<u64> = entries
         .iter()
-        .map(|entry| {
-            run::progress("delete objects", 0, entry.created);
-            let asked_ns = run::now_ns();
-            let within = Scope::namespace(&entry.namespace).labels(&entry.selector);
-            cluster::delete_all(&entry.kind(), &within)?;
-            Ok(asked_ns)
-        })
+        .map(Entry::delete_all)
         .collect::<Result<_, Failure>>()?;
     if settings.deletion_wait {
         for (entry, asked_ns) in entries.iter().zip(begun) {
             entry.wait_deleted(deadline, settings.max_wait_ns, problems)?;
-            entry.report_deletion(asked_ns);
+            entry.report_deletion(asked_ns)?;
         }
     }
     for namespace in namespaces {
         cluster::delete_namespace(namespace)?;
     }
     if settings.deletion_wait {
-        run::progress("wait for namespaces to go", 0, namespaces.len() as u64);
-        let left_ms = ms(deadline.saturating_sub(run::now_ns()));
-        match cluster::wait_namespaces_gone(namespaces, left_ms) {
-            Err(failure) if failure.code == "timeout" => {
-                problems.add("deletion-timeout", failure.message);
-            }
-            result => result?,
-        }
+        wait_gone(namespaces, deadline, problems)?;
     }
     Ok(())
 }
 
-impl<'p> Entry<'p> {
-    fn start(
-        workload: &WorkloadPlan,
-        plan: &'p ObjectPlan,
-        index: usize,
-        iteration: u64,
-    ) -> Result<Self, Failure> {
-        let settings = &workload.workload;
-        let entry = entry_name(settings.name.as_str(), index, iteration);
-        let selector = format!("{ENTRY_LABEL}={entry}");
-        let namespace = plan.namespace(iteration);
-        let mut labels = vec![
-            label("workload", &settings.name),
-            label("kind", &plan.kind.kind),
-        ];
-        if settings.iterations > 1 {
-            labels.push(label("iteration", iteration.to_string()));
-        }
-        if workload.objects.len() > 1 {
-            labels.push(label("object", index.to_string()));
-        }
-        let name = format!("{} of {}", plan.kind.kind, settings.name);
-        let kind = Kind::new(&plan.kind.api_version, &plan.kind.kind);
-        let within = Scope::namespace(&namespace).labels(&selector);
-        let options = tracker_options(TrackerOptions::new(name, kind, within), &plan.readiness);
-        let tracker = Tracker::start(&options).map_err(|failure| {
-            if failure.code == "no-such-kind" {
-                return failure.hint(
-                    "next",
-                    "install what defines the kind (for KubeVirt its operator), or try --sim kubevirt=true",
-                );
-            }
-            failure
-        })?;
-        let named = plan.manifest(iteration, 1)?.name().is_some();
-        Ok(Self {
-            plan,
-            selector,
-            namespace,
-            tracker,
-            labels,
-            base: if named { "sent" } else { "created" },
-            created: 0,
-        })
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::new(&self.plan.kind.api_version, &self.plan.kind.kind)
-    }
-
-    /// Creates replicas `first` and on, `count` of them.
-    fn create(
-        &mut self,
-        iteration: u64,
-        first: u64,
-        count: u64,
-        pace: Option<Pace>,
-        problems: &mut Problems,
-    ) -> Result<(), Failure> {
-        let what = format!("create {}", self.plan.kind.kind);
-        let bulk = bulk(what.clone(), pace);
-        let entry = self.selector.rsplit('=').next().unwrap_or_default();
-        let mut batch = Vec::with_capacity(BATCH);
-        let mut pushed = 0;
-        for manifest in self.plan.manifests(iteration).numbered(first, count) {
-            let manifest = manifest?;
-            let object = labelled(manifest.object, entry, &manifest.namespace);
-            batch.push(Action::of(Operation::create(&object)));
-            pushed += 1;
-            if batch.len() == BATCH || pushed == count {
-                bulk.push(&std::mem::take(&mut batch))?;
-                run::progress(&what, pushed, count);
-            }
-        }
-        let outcome = bulk.finish()?;
-        self.created += outcome.succeeded;
-        run::report_metric(
-            "creation-rate",
-            outcome.achieved_rate,
-            "objects-per-second",
-            &self.labels,
-        );
-        if outcome.failed > 0 {
-            let why = outcome.messages.first().map_or("", String::as_str);
-            problems.add(
-                "creation-failed",
-                format!(
-                    "{} of {count} {} could not be created: {why}",
-                    outcome.failed, self.plan.kind.kind
-                ),
-            );
-        }
-        Ok(())
-    }
-
-    /// How many objects reached a milestone.
-    fn reached(&self, milestone: &str) -> u64 {
-        let counts = self.tracker.counts();
-        let found = counts
-            .milestones
-            .iter()
-            .find(|count| count.name == milestone);
-        found.map_or(0, |count| count.reached)
-    }
-
-    /// Waits until all that was created runs, or some of it never will.
-    fn wait_running(
-        &self,
-        deadline: u64,
-        max_wait_ns: u64,
-        problems: &mut Problems,
-    ) -> Result<(), Failure> {
-        let readiness = &self.plan.readiness;
-        let kind = &self.plan.kind.kind;
-        loop {
-            run::progress(
-                &format!("wait for {kind} to run"),
-                self.reached(&readiness.running),
-                self.created,
-            );
-            let left_ms = ms(deadline.saturating_sub(run::now_ns()));
-            match self
-                .tracker
-                .wait(&readiness.running, self.created, left_ms.min(LOOK_MS))
-            {
-                Ok(()) => return Ok(()),
-                Err(failure) if failure.code != "timeout" => return Err(failure),
-                Err(_) => {}
-            }
-            let running = self.reached(&readiness.running);
-            let failed: u64 = readiness.failed.iter().map(|name| self.reached(name)).sum();
-            let message = if failed > 0 && running + failed >= self.created {
-                format!("{failed} of {} {kind} failed", self.created)
-            } else if run::now_ns() >= deadline {
-                format!(
-                    "{running} of {} {kind} ran within {} s",
-                    self.created,
-                    max_wait_ns / 1_000_000_000
-                )
-            } else {
-                continue;
-            };
-            self.name_those_that_do_not_run();
-            problems.add("creation-timeout", message);
-            return Ok(());
-        }
-    }
-
-    /// The first ten, with how far they came.
-    fn name_those_that_do_not_run(&self) {
-        let milestones = &self.plan.readiness.milestones;
-        let Some(running) = milestones
-            .iter()
-            .position(|milestone| milestone.name == self.plan.readiness.running)
-        else {
-            return;
-        };
-        let mut named = Vec::new();
-        let mut offset = 0;
-        loop {
-            let page = self.tracker.objects(offset);
-            if page.is_empty() || named.len() == 10 {
-                break;
-            }
-            offset += page.len() as u64;
-            for object in page {
-                let at = |index: usize| object.stamps.get(index).is_some_and(|s| s.received_ns > 0);
-                if at(running) || named.len() == 10 {
-                    continue;
-                }
-                let last = (0..milestones.len()).rev().find(|&index| at(index));
-                let last = last.and_then(|index| milestones.get(index));
-                let last = last.map_or("nothing", |milestone| milestone.name.as_str());
-                named.push(format!("{} ({last})", object.name));
-            }
-        }
-        if !named.is_empty() {
-            let message = format!("not running, and how far they came: {}", named.join(", "));
-            run::report_finding("warning", "not-running", &message);
-        }
-    }
-
-    fn wait_deleted(
-        &self,
-        deadline: u64,
-        max_wait_ns: u64,
-        problems: &mut Problems,
-    ) -> Result<(), Failure> {
-        run::progress("wait for objects to go", 0, self.created);
-        let left_ms = ms(deadline.saturating_sub(run::now_ns()));
-        match self.tracker.wait("present", 0, left_ms) {
-            Err(failure) if failure.code == "timeout" => {
-                problems.add(
-                    "deletion-timeout",
-                    format!(
-                        "{} {} are still there after {} s",
-                        self.tracker.counts().present,
-                        self.plan.kind.kind,
-                        max_wait_ns / 1_000_000_000
-                    ),
-                );
-                Ok(())
-            }
-            result => result,
-        }
-    }
-
-    /// Replaces objects in cycles for as long as the churn lasts; how many were created on top.
-    fn churn(
-        &mut self,
-        churn: &Churn,
-        iteration: u64,
-        pace: Option<Pace>,
-        max_wait_ns: u64,
-        problems: &mut Problems,
-    ) -> Result<u64, Failure> {
-        let before = self.created;
-        let end = run::now_ns().saturating_add(churn.duration_ns);
-        let (mut oldest, mut next) = (1, self.plan.object.replicas + 1);
-        let mut cycles = 0_u32;
-        loop {
-            let left_ns = end.saturating_sub(run::now_ns());
-            if left_ns <= churn.pause_ns || churn.replaced == 0 {
-                run::progress("hold the steady state", 0, 0);
-                run::sleep(ms(left_ns))?;
-                break;
-            }
-            run::sleep(ms(churn.pause_ns))?;
-            let what = format!("delete {}", self.plan.kind.kind);
-            let bulk = bulk(what, pace);
-            for manifest in self
-                .plan
-                .manifests(iteration)
-                .numbered(oldest, churn.replaced)
-            {
-                let manifest = manifest?;
-                let Some(name) = manifest.name() else {
-                    return Err(Failure::invalid_config(
-                        "object.templateFile",
-                        "a steady state needs objects with names of their own, not generateName",
-                    ));
-                };
-                bulk.push(&[Action::of(Operation::delete(
-                    self.kind(),
-                    &manifest.namespace,
-                    name,
-                ))])?;
-            }
-            bulk.finish()?;
-            self.create(iteration, next, churn.replaced, pace, problems)?;
-            let deadline = run::now_ns().saturating_add(max_wait_ns);
-            self.wait_running(deadline, max_wait_ns, problems)?;
-            if !problems.0.is_empty() {
-                break;
-            }
-            oldest += churn.replaced;
-            next += churn.replaced;
-            cycles += 1;
-        }
-        run::report_metric("churn-cycles", f64::from(cycles), "cycles", &self.labels);
-        Ok(self.created - before)
-    }
-
-    /// From the request, or the creation, to every milestone that is not the end.
-    fn report_creation(&self) -> Result<(), Failure> {
-        let milestones = &self.plan.readiness.milestones;
-        for milestone in milestones.iter().filter(|milestone| !milestone.on_deletion) {
-            let name = &milestone.name;
-            if self.base == name || self.reached(name) == 0 {
-                continue;
-            }
-            self.tracker.report_latency(
-                &format!("{}_to_{name}", self.base),
-                &self.labels,
-                self.base,
-                name,
-                clock::RECEIVED,
-            )?;
-            if name != "created" && milestone.api_time.is_some() {
-                let mut labels = self.labels.clone();
-                labels.push(label("clock", "api"));
-                self.tracker.report_latency(
-                    &format!("created_to_{name}"),
-                    &labels,
-                    "created",
-                    name,
-                    clock::API,
-                )?;
-            }
-        }
-        Ok(())
-    }
-
-    /// How much was watched, and how often the watch was away: what it missed has no time of receipt.
-    fn report_watch(&self) {
-        let counts = self.tracker.counts();
-        run::report_metric("watch_events", counts.events as f64, "events", &self.labels);
-        run::report_metric(
-            "watch_reconnects",
-            counts.reconnects as f64,
-            "connections",
-            &self.labels,
-        );
-    }
-
-    /// From the request that deleted them all.
-    fn report_deletion(&self, asked_ns: u64) {
-        let milestones = &self.plan.readiness.milestones;
-        let Some(deleted) = milestones
-            .iter()
-            .position(|milestone| milestone.on_deletion)
-        else {
-            return;
-        };
-        let mut values = Vec::new();
-        let mut offset = 0;
-        loop {
-            let page = self.tracker.objects(offset);
-            if page.is_empty() {
-                break;
-            }
-            offset += page.len() as u64;
-            values.extend(
-                page.iter()
-                    .filter_map(|object| object.stamps.get(deleted))
-                    // What churn deleted went before.
-                    .filter(|stamp| stamp.exact && stamp.received_ns >= asked_ns)
-                    .map(|stamp| stamp.received_ns - asked_ns),
-            );
-        }
-        run::report_distribution("deletion", &self.labels, &values);
-    }
+/// Takes those of `namespaces` out of `going`.
+fn taken(going: &mut BTreeSet<String>, namespaces: &[String]) -> Vec<String> {
+    let found = namespaces.iter().filter(|name| going.remove(*name));
+    found.cloned().collect()
 }
 
-fn tracker_options(mut options: TrackerOptions, readiness: &Readiness) -> TrackerOptions {
-    for known in &readiness.milestones {
-        let mut milestone = Milestone::new(&known.name);
-        for check in &known.checks {
-            milestone = milestone.when(match &check.value {
-                Some(value) => Check::new(&check.path, check.op.name(), value),
-                None => Check {
-                    path: check.path.clone(),
-                    op: check.op.name().to_owned(),
-                    value: String::new(),
-                },
-            });
+fn wait_gone(namespaces: &[String], deadline: u64, problems: &mut Problems) -> Result<(), Failure> {
+    run::progress("wait for namespaces to go", 0, namespaces.len() as u64);
+    let left_ms = ms(deadline.saturating_sub(run::now_ns()));
+    match cluster::wait_namespaces_gone(namespaces, left_ms) {
+        Err(failure) if failure.code == "timeout" => {
+            problems.add("deletion-timeout", failure.message);
+            Ok(())
         }
-        if let Some(path) = &known.api_time {
-            milestone = milestone.api_time(path);
-        }
-        if known.on_deletion {
-            milestone = milestone.on_deletion();
-        }
-        options = options.milestone(milestone);
+        result => result,
     }
-    options
-}
-
-fn label(key: &str, value: impl Into<String>) -> Label {
-    Label {
-        key: key.to_owned(),
-        value: value.into(),
-    }
-}
-
-/// A label value: what is not allowed in one becomes `-`, and it is no longer than 63.
-fn entry_name(workload: &str, index: usize, iteration: u64) -> String {
-    let name: String = workload
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .take(40)
-        .collect();
-    format!("{}-o{index}-i{iteration}", name.trim_matches('-'))
-        .trim_start_matches('-')
-        .to_owned()
-}
-
-/// With the label of its entry, and in its namespace if the template names none.
-fn labelled(mut object: Value, entry: &str, namespace: &str) -> Value {
-    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
-        return object;
-    };
-    metadata
-        .entry("namespace")
-        .or_insert_with(|| Value::from(namespace));
-    let labels = metadata.entry("labels").or_insert_with(|| json!({}));
-    if let Some(labels) = labels.as_object_mut() {
-        labels.insert(ENTRY_LABEL.to_owned(), Value::from(entry));
-    }
-    object
 }
 
 #[cfg(test)]
@@ -662,25 +278,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_is_a_label_value() {
-        assert_eq!(
-            entry_name("kubevirt-density-100", 0, 1),
-            "kubevirt-density-100-o0-i1"
-        );
-        assert_eq!(entry_name("", 2, 3), "o2-i3");
-        assert_eq!(entry_name("ä b/c", 0, 1), "b-c-o0-i1");
-        assert!(entry_name(&"x".repeat(200), 1000, 1_000_000).len() <= 63);
-    }
-
-    #[test]
-    fn an_object_gets_its_label_and_keeps_its_own() {
-        let object = json!({"metadata": {"name": "a", "labels": {"mine": "1"}}});
-        let object = labelled(object, "e", "ns");
-        assert_eq!(
-            object["metadata"],
-            json!({"name": "a", "namespace": "ns", "labels": {"mine": "1", ENTRY_LABEL: "e"}})
-        );
-        let elsewhere = labelled(json!({"metadata": {"namespace": "other"}}), "e", "ns");
-        assert_eq!(elsewhere["metadata"]["namespace"], "other");
+    fn a_namespace_that_goes_is_waited_for_once() {
+        let names =
+            |names: &[&str]| -> Vec<String> { names.iter().map(|&name| name.to_owned()).collect() };
+        let mut going: BTreeSet<String> = names(&["a-1", "b-1"]).into_iter().collect();
+        assert_eq!(taken(&mut going, &names(&["c-1", "a-1"])), ["a-1"]);
+        assert!(taken(&mut going, &names(&["c-1", "a-1"])).is_empty());
+        assert!(going.iter().eq(["b-1"]));
     }
 }

@@ -1,4 +1,4 @@
-//! Rendered text into an object that carries the label of its run.
+//! Rendered text into an object that carries the labels of its run and of its entry in the workload.
 
 use std::fmt;
 
@@ -8,6 +8,9 @@ use serde_json::{Map, Value, json};
 
 /// On every namespace and object of a run; its value is the id of the run.
 pub const WORKLOAD_LABEL: &str = "kubevirt-load-generator-workload";
+
+/// Tells the objects of one entry and iteration from all others of the run.
+pub(crate) const ENTRY_LABEL: &str = "kubevirt-density/entry";
 
 /// What an object is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -140,6 +143,46 @@ fn object_in<'o>(
         .ok_or_else(|| format!("renders to an object whose {key} is not an object"))
 }
 
+/// A label value: what is not allowed in one becomes `-`, and it is no longer than 63. The places of the workload and
+/// of the object in it tell apart what the name does not.
+pub(crate) fn entry_name(
+    workload: &str,
+    workload_index: usize,
+    index: usize,
+    iteration: u64,
+) -> String {
+    let name: String = workload
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .take(24)
+        .collect();
+    format!(
+        "{}-w{workload_index}-o{index}-i{iteration}",
+        name.trim_matches('-')
+    )
+    .trim_start_matches('-')
+    .to_owned()
+}
+
+/// With the label of its entry, and in the namespace if the template names none; in none if that is empty.
+pub(crate) fn labelled(mut object: Value, entry: &str, namespace: &str) -> Value {
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
+        return object;
+    };
+    if namespace.is_empty() {
+        metadata.remove("namespace");
+    } else {
+        metadata
+            .entry("namespace")
+            .or_insert_with(|| Value::from(namespace));
+    }
+    let labels = metadata.entry("labels").or_insert_with(|| json!({}));
+    if let Some(labels) = labels.as_object_mut() {
+        labels.insert(ENTRY_LABEL.to_owned(), Value::from(entry));
+    }
+    object
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,5 +233,41 @@ mod tests {
             let error = read(text, "r").unwrap_err();
             assert!(error.contains(reason), "{text:?}: {error}");
         }
+    }
+
+    #[test]
+    fn an_entry_is_a_label_value() {
+        assert_eq!(
+            entry_name("kubevirt-density-100", 0, 0, 1),
+            "kubevirt-density-100-w0-o0-i1"
+        );
+        assert_eq!(entry_name("", 0, 2, 3), "w0-o2-i3");
+        assert_eq!(entry_name("ä b/c", 0, 0, 1), "b-c-w0-o0-i1");
+        assert!(entry_name(&"x".repeat(200), 1000, 1000, u64::MAX).len() <= 63);
+    }
+
+    #[test]
+    fn entries_of_workloads_alike_are_told_apart() {
+        for name in ["", "a", "a b"] {
+            assert_ne!(entry_name(name, 0, 0, 1), entry_name(name, 1, 0, 1));
+        }
+        assert_ne!(entry_name("a b", 0, 0, 1), entry_name("a-b", 1, 0, 1));
+    }
+
+    #[test]
+    fn an_object_gets_its_label_and_keeps_its_own() {
+        let object = json!({"metadata": {"name": "a", "labels": {"mine": "1"}}});
+        let object = labelled(object, "e", "ns");
+        assert_eq!(
+            object["metadata"],
+            json!({"name": "a", "namespace": "ns", "labels": {"mine": "1", ENTRY_LABEL: "e"}})
+        );
+        let elsewhere = labelled(json!({"metadata": {"namespace": "other"}}), "e", "ns");
+        assert_eq!(elsewhere["metadata"]["namespace"], "other");
+        let node = json!({"metadata": {"name": "n", "namespace": "ns"}});
+        assert_eq!(
+            labelled(node, "e", "")["metadata"],
+            json!({"name": "n", "labels": {ENTRY_LABEL: "e"}})
+        );
     }
 }

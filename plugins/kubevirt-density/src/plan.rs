@@ -29,6 +29,10 @@ pub struct WorkloadPlan {
     pub workload: Workload,
     /// In the order of creation.
     pub objects: Vec<ObjectPlan>,
+    /// Its place among the run's workloads, from 0.
+    pub index: usize,
+    /// Names it in the report, unlike the others: its name, with its place where that is another's name, too.
+    pub title: String,
     run_id: String,
 }
 
@@ -77,7 +81,9 @@ impl Plan {
     ) -> Result<Self, Failure> {
         let mut warnings = BTreeSet::new();
         let mut plans = Vec::new();
-        for workload in config.workloads()? {
+        let workloads = config.workloads()?;
+        let names: Vec<String> = workloads.iter().map(|one| one.name.clone()).collect();
+        for (index, workload) in workloads.into_iter().enumerate() {
             let objects = workload
                 .objects
                 .iter()
@@ -86,6 +92,8 @@ impl Plan {
             let plan = WorkloadPlan {
                 workload,
                 objects,
+                index,
+                title: title(&names, index),
                 run_id: run_id.to_owned(),
             };
             plan.check_names()?;
@@ -99,7 +107,23 @@ impl Plan {
     }
 }
 
+/// The name of a workload if no other has it, else one with its place, as in the configuration.
+fn title(names: &[String], index: usize) -> String {
+    let name = names.get(index).map_or("", String::as_str);
+    let alike = names.iter().filter(|other| *other == name).count();
+    match name {
+        "" if names.len() > 1 => format!("workloads[{index}]"),
+        name if alike > 1 => format!("{name}[{index}]"),
+        name => name.to_owned(),
+    }
+}
+
 impl WorkloadPlan {
+    /// The value of the label that every object carries.
+    pub fn run_id(&self) -> &str {
+        &self.run_id
+    }
+
     /// The names of an iteration's namespaces, which counts from 1.
     pub fn namespaces(&self, iteration: u64) -> BTreeSet<String> {
         self.objects

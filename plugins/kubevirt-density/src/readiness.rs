@@ -319,7 +319,10 @@ fn pod() -> Readiness {
     ));
     let milestones = vec![
         when_condition("scheduled", "PodScheduled"),
-        Milestone::new("running", phase(json!(["Running", "Succeeded"]))).at("/status/startTime"),
+        // Its startTime is when the kubelet took it on, before images are pulled. Of several containers the first
+        // in the list speaks for all.
+        Milestone::new("running", phase(json!(["Running", "Succeeded"])))
+            .at("/status/containerStatuses/0/state/running/startedAt"),
         Milestone::new("ready", ready).at(&condition("Ready", "lastTransitionTime")),
         Milestone::new("failed", vec![phase_is("Failed")]),
     ];

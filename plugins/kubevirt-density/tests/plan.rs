@@ -564,3 +564,28 @@ fn the_schema_describes_limits_and_takes_both_durations() {
         "{text}"
     );
 }
+
+#[test]
+fn workloads_are_told_apart_whatever_their_names() {
+    let titles = |names: &[&str]| -> Vec<String> {
+        let workloads: Vec<Value> = names
+            .iter()
+            .map(|name| with(json!({ "name": name }))["workloads"][0].clone())
+            .collect();
+        let plan = plan(json!({ "workloads": workloads })).unwrap();
+        assert!(
+            plan.workloads
+                .iter()
+                .map(|one| one.index)
+                .eq(0..names.len())
+        );
+        plan.workloads.into_iter().map(|one| one.title).collect()
+    };
+    assert_eq!(titles(&["a", "b"]), ["a", "b"]);
+    assert_eq!(titles(&["a", "b", "a"]), ["a[0]", "b", "a[2]"]);
+    assert_eq!(
+        titles(&["", "", "a"]),
+        ["workloads[0]", "workloads[1]", "a"]
+    );
+    assert_eq!(titles(&[""]), [""]);
+}

@@ -235,3 +235,16 @@ fn a_pod_is_ready_when_it_runs_and_says_so() {
         ["created", "scheduled", "failed"]
     );
 }
+
+#[test]
+fn a_pod_runs_from_the_start_of_its_container() {
+    let readiness = Readiness::of(&of("v1", "Pod"), None);
+    let milestones = &readiness.milestones;
+    let running = milestones.iter().find(|one| one.name == "running").unwrap();
+    let pod = json!({"status": {
+        "startTime": "2024-07-29T19:29:40Z",
+        "containerStatuses": [{"state": {"running": {"startedAt": "2024-07-29T19:29:52Z"}}}]
+    }});
+    let at = pod.pointer(running.api_time.as_deref().unwrap());
+    assert_eq!(at, Some(&json!("2024-07-29T19:29:52Z")));
+}

@@ -7,9 +7,9 @@
 //! | --- | --- | --- |
 //! | distribution | `create_to_schedule`, `schedule_to_run`, `run_to_watch`, `schedule_to_watch`, `pod_startup`, and by `watch-2026` `create_to_run` | `measurement`, `test`, `definition`, `set` |
 //! | metric, `objects` | `pods`: how many were seen | `measurement`, `test`, `definition`, `set` |
-//! | metric, `objects` | `pods_without_times`: not in the distribution, for lack of a moment | the same, and `transition` |
-//! | metric, `objects` | `pods_never_ran` | `measurement`, `test`, `definition` |
-//! | metric, `seconds` | `threshold` of `pod_startup` | the same, and `percentile` (`50`, `90`, `99`) |
+//! | metric, `objects` | `pods_without_times`: not in the distribution, for lack of a moment; only if there are any | the same, and `transition` |
+//! | metric, `objects` | `pods_never_ran`: only if there are any | `measurement`, `test`, `definition` |
+//! | metric, `seconds` | `threshold` of `pod_startup` | `measurement`, `test`, `definition`, and `percentile` (`50`, `90`, `99`) |
 //! | metric, `seconds` | `timer` of the measurement `Timer` | `measurement`, `test`, `timer` |
 //!
 //! `measurement` is the identifier in the test config, `test` the config's name, `definition` `api-2024` or

@@ -12,6 +12,11 @@
 //!
 //! The older one mixes the clocks of API server, scheduler, kubelet and tester, three of them cut to whole seconds;
 //! the newer one reads this host's clock alone and does not see what happened before the first event.
+//!
+//! Where "run" of `api-2024` is not ClusterLoader2's: that took the containers that ran in the pod's first event with
+//! phase `Running`. Here this is so for pods of one container. For pods of several, the containers are those of the
+//! latest event before gathering, so that "run" is later when a container was restarted since, or started only after
+//! the pod was `Running`.
 
 use std::collections::BTreeMap;
 
@@ -178,8 +183,8 @@ fn api_ns(pod: &Tracked, milestone: usize) -> Option<i64> {
     (at_us > 0).then(|| (at_us as i64).saturating_mul(1_000))
 }
 
-/// The latest start of a pod's containers. Of a single one it is what the first `Running` event said; of several it
-/// is what the latest event says, which differs only if one was restarted since.
+/// The latest start of a pod's containers: of a single one as the first `Running` event said, of several as the latest
+/// event says.
 fn started_at_ns(pod: &Tracked) -> Option<i64> {
     let statuses: Vec<Value> = pod
         .captures
@@ -274,6 +279,17 @@ impl Latencies {
     }
 }
 
+/// A number of pods, as it is reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// Of the metric.
+    pub name: &'static str,
+    /// What the pods lack the time of.
+    pub transition: Option<&'static str>,
+    /// How many.
+    pub pods: usize,
+}
+
 /// What became of the pods.
 #[derive(Clone, Debug, Default)]
 pub struct Startup {
@@ -305,6 +321,22 @@ impl Startup {
         self.never_ran
             .iter()
             .map(|&at| self.pods.get(at).map_or("", String::as_str))
+    }
+
+    /// What is counted of a set: all pods as `pods`, and those without the time of a transition, where there are any.
+    pub fn counts(&self, definition: Definition, set: PodSet) -> Vec<Count> {
+        let all = Count {
+            name: "pods",
+            transition: None,
+            pods: self.count(set),
+        };
+        let lacking = definition.transitions().map(|transition| Count {
+            name: "pods_without_times",
+            transition: Some(transition.name),
+            pods: self.latencies(transition, set).missing,
+        });
+        let lacking = lacking.filter(|count| count.pods > 0);
+        std::iter::once(all).chain(lacking).collect()
     }
 
     /// How many pods of a set were seen.

@@ -148,20 +148,15 @@ impl Execution<'_> {
         let mut lacking = Vec::new();
         for set in PodSet::EACH {
             let of_set = [&base[..], &[self.label("set", set.prefix())]].concat();
-            let count = startup.count(set);
-            run::report_metric("pods", count as f64, "objects", &of_set);
+            for count in startup.counts(definition, set) {
+                let transition = count.transition.map(|name| self.label("transition", name));
+                let labels: Vec<Label> = of_set.iter().cloned().chain(transition).collect();
+                run::report_metric(count.name, count.pods as f64, "objects", &labels);
+            }
             for transition in definition.transitions() {
                 let latencies = startup.latencies(transition, set);
                 let values: Vec<u64> = latencies.sorted.iter().map(|(ns, _)| *ns).collect();
                 run::report_distribution(transition.name, &of_set, &values);
-                let of_transition =
-                    [&of_set[..], &[self.label("transition", transition.name)]].concat();
-                run::report_metric(
-                    "pods_without_times",
-                    latencies.missing as f64,
-                    "objects",
-                    &of_transition,
-                );
                 log(set, startup, &latencies, limits);
                 if latencies.missing > 0 && set == PodSet::All {
                     lacking.push(format!("{} {}", transition.name, latencies.missing));
@@ -188,8 +183,8 @@ impl Execution<'_> {
             run::report_metric("threshold", ns as f64 / 1e9, "seconds", &labels);
         }
         let never_ran = startup.never_ran();
-        run::report_metric("pods_never_ran", never_ran.len() as f64, "objects", &base);
         if never_ran.len() > 0 {
+            run::report_metric("pods_never_ran", never_ran.len() as f64, "objects", &base);
             let (all, count) = (startup.count(PodSet::All), never_ran.len());
             let named: Vec<&str> = never_ran.take(MAX_NAMED).collect();
             self.problem(

@@ -174,6 +174,33 @@ fn stateless_and_stateful_are_told_apart() {
 }
 
 #[test]
+fn only_pods_that_lack_a_time_are_counted() {
+    let definition = Definition::Watch2026;
+    let startup = startup(definition);
+    let counts = |set| -> Vec<(&str, Option<&str>, usize)> {
+        let counts = startup.counts(definition, set);
+        counts
+            .iter()
+            .map(|count| (count.name, count.transition, count.pods))
+            .collect()
+    };
+    assert_eq!(
+        counts(PodSet::All),
+        [
+            ("pods", None, 3),
+            ("pods_without_times", Some("schedule_to_run"), 1),
+            ("pods_without_times", Some("run_to_watch"), 1),
+            ("pods_without_times", Some("schedule_to_watch"), 1),
+            ("pods_without_times", Some("pod_startup"), 1),
+            ("pods_without_times", Some("create_to_run"), 1),
+        ]
+    );
+    assert_eq!(counts(PodSet::Stateful), [("pods", None, 1)]);
+    let none = Startup::default().counts(definition, PodSet::All);
+    assert_eq!(none.len(), 1, "how many there were is always said");
+}
+
+#[test]
 fn the_latest_container_counts() {
     let statuses = r#"[{"state":{"running":{"startedAt":"2024-07-29T19:29:50Z"}}},
                        {"state":{"running":{"startedAt":"2024-07-29T19:29:52Z"}}},
