@@ -3,33 +3,19 @@
 //!
 //! This reads options more strictly than the tools do: a value that looks like a refused option is refused as well.
 
-use std::fmt;
+use std::net::IpAddr;
 
-use crate::Host;
+use crate::tool::{Command, ToolError};
 
 /// Programs that may be run, by bare name.
 pub const PROGRAMS: [&str; 5] = ["iperf3", "netperf", "netserver", "qperf", "fortio"];
 
-/// Why a command may not be run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// One sentence with what was refused.
-    pub message: String,
+/// What a worker may run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AllowList {
+    /// Bare names of further programs, for tools of third parties. Their arguments are not looked at.
+    pub further: Vec<String>,
 }
-
-impl Refused {
-    fn new(message: String) -> Self {
-        Self { message }
-    }
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Refused {}
 
 /// What one program must not be told.
 struct Rule {
@@ -106,73 +92,131 @@ const FORTIO: Rule = Rule {
     shortened: false,
 };
 
-/// Checks the command of a server.
-///
-/// # Errors
-/// Names the program or argument that is refused.
-pub fn check_server(program: &str, args: &[String]) -> Result<(), Refused> {
-    match program {
-        "netperf" => Err(Refused::new("netperf is no server".to_owned())),
-        "fortio" => {
-            subcommand(args, &["server", "tcp-echo"])?;
-            options(program, args, &FORTIO)
+impl AllowList {
+    /// Checks the command of a server.
+    ///
+    /// # Errors
+    /// Of class `refused`, names the program or argument that is refused.
+    pub fn check_server(&self, command: &Command) -> Result<(), ToolError> {
+        let (program, arguments) = (command.program.as_str(), command.arguments.as_slice());
+        if self.further.iter().any(|further| further == program) {
+            return bare(program);
         }
-        "iperf3" => options(program, args, &IPERF3),
-        "qperf" => options(program, args, &QPERF),
-        "netserver" => options(program, args, &NETSERVER),
-        _ => Err(unknown(program)),
+        environment(command)?;
+        match program {
+            "netperf" => Err(refused("netperf is no server")),
+            "fortio" => {
+                subcommand(arguments, &["server", "tcp-echo"])?;
+                options(program, arguments, &FORTIO)
+            }
+            "iperf3" => options(program, arguments, &IPERF3),
+            "qperf" => options(program, arguments, &QPERF),
+            "netserver" => options(program, arguments, &NETSERVER),
+            _ => Err(self.unknown(program)),
+        }
+    }
+
+    /// Checks the command of a client, which must be for `server`, an IP address or a DNS name.
+    ///
+    /// # Errors
+    /// Of class `refused`, names the program or argument that is refused.
+    pub fn check_client(&self, command: &Command, server: &str) -> Result<(), ToolError> {
+        let (program, arguments) = (command.program.as_str(), command.arguments.as_slice());
+        if !is_host(server) {
+            let message = format!("`{server}` is neither an IP address nor a DNS name");
+            return Err(refused(message));
+        }
+        if self.further.iter().any(|further| further == program) {
+            return bare(program);
+        }
+        environment(command)?;
+        match program {
+            "netserver" => Err(refused("netserver is no client")),
+            "iperf3" => {
+                options(program, arguments, &IPERF3)?;
+                hosts(program, arguments, &["-c", "--client"], server)
+            }
+            "netperf" => {
+                options(program, arguments, &NETPERF)?;
+                // A list of selectors may also be the name of a file with one.
+                let file = arguments
+                    .iter()
+                    .find(|argument| argument.contains('/'))
+                    .filter(|_| arguments.iter().any(|argument| argument == "--"));
+                if let Some(file) = file {
+                    return Err(refused(format!("netperf: `{file}` names a file")));
+                }
+                hosts(program, arguments, &["-H"], server)
+            }
+            "qperf" => {
+                options(program, arguments, &QPERF)?;
+                if arguments.iter().any(|argument| argument == server) {
+                    return Ok(());
+                }
+                Err(refused(format!("qperf is not run against {server}")))
+            }
+            "fortio" => {
+                subcommand(arguments, &["load"])?;
+                options(program, arguments, &FORTIO)?;
+                url(arguments, server)
+            }
+            _ => Err(self.unknown(program)),
+        }
+    }
+
+    fn unknown(&self, program: &str) -> ToolError {
+        let known: Vec<_> = PROGRAMS
+            .into_iter()
+            .chain(self.further.iter().map(String::as_str))
+            .collect();
+        refused(format!(
+            "`{program}` is none of {}; a worker runs others only when it was started with --allow PROGRAM",
+            known.join(", ")
+        ))
     }
 }
 
-/// Checks the command of a client, which must be for `server`.
-///
-/// # Errors
-/// Names the program or argument that is refused.
-pub fn check_client(program: &str, args: &[String], server: &Host) -> Result<(), Refused> {
-    let server = server.as_str();
-    match program {
-        "netserver" => Err(Refused::new("netserver is no client".to_owned())),
-        "iperf3" => {
-            options(program, args, &IPERF3)?;
-            hosts(program, args, &["-c", "--client"], server)
-        }
-        "netperf" => {
-            options(program, args, &NETPERF)?;
-            // A list of selectors may also be the name of a file with one.
-            let file = args
-                .iter()
-                .find(|arg| arg.contains('/'))
-                .filter(|_| args.iter().any(|arg| arg == "--"));
-            if let Some(file) = file {
-                return Err(Refused::new(format!("netperf: `{file}` names a file")));
-            }
-            hosts(program, args, &["-H"], server)
-        }
-        "qperf" => {
-            options(program, args, &QPERF)?;
-            if args.iter().any(|arg| arg == server) {
-                return Ok(());
-            }
-            Err(Refused::new(format!("qperf is not run against {server}")))
-        }
-        "fortio" => {
-            subcommand(args, &["load"])?;
-            options(program, args, &FORTIO)?;
-            url(args, server)
-        }
-        _ => Err(unknown(program)),
+fn refused(message: impl Into<String>) -> ToolError {
+    ToolError::new("refused", message)
+}
+
+fn bare(program: &str) -> Result<(), ToolError> {
+    if program.is_empty() || program.contains('/') {
+        return Err(refused(format!("`{program}` is not a bare name")));
+    }
+    Ok(())
+}
+
+/// A variable can make a program load any code.
+fn environment(command: &Command) -> Result<(), ToolError> {
+    let other =
+        |(name, value): &&(String, String)| (name.as_str(), value.as_str()) != ("LC_ALL", "C");
+    match command.environment.iter().find(other) {
+        None => Ok(()),
+        Some((name, _)) => Err(refused(format!(
+            "{}: `{name}` may not be set in its environment",
+            command.program
+        ))),
     }
 }
 
-fn unknown(program: &str) -> Refused {
-    let known = PROGRAMS.join(", ");
-    Refused::new(format!("`{program}` is none of {known}"))
+/// Whether this is an IP address or a DNS name, and so safe as an argument.
+pub(crate) fn is_host(text: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    text.parse::<IpAddr>().is_ok() || text.len() <= 253 && text.split('.').all(is_label)
 }
 
-fn options(program: &str, args: &[String], rule: &Rule) -> Result<(), Refused> {
+fn options(program: &str, args: &[String], rule: &Rule) -> Result<(), ToolError> {
     let refused = |arg: &str| {
         let message = format!("{program}: `{arg}` may touch files or other hosts");
-        Err(Refused::new(message))
+        Err(refused(message))
     };
     for (index, arg) in args.iter().enumerate() {
         let Some(option) = arg.strip_prefix('-') else {
@@ -211,17 +255,17 @@ fn options(program: &str, args: &[String], rule: &Rule) -> Result<(), Refused> {
     Ok(())
 }
 
-fn subcommand(args: &[String], known: &[&str]) -> Result<(), Refused> {
+fn subcommand(args: &[String], known: &[&str]) -> Result<(), ToolError> {
     let first = args.first().map(String::as_str).unwrap_or_default();
     if known.contains(&first) {
         return Ok(());
     }
     let message = format!("fortio: `{first}` is not {}", known.join(" or "));
-    Err(Refused::new(message))
+    Err(refused(message))
 }
 
 /// Every value of an option that names a host must be the server, and there must be one.
-fn hosts(program: &str, args: &[String], names: &[&str], server: &str) -> Result<(), Refused> {
+fn hosts(program: &str, args: &[String], names: &[&str], server: &str) -> Result<(), ToolError> {
     let mut found = false;
     for (index, arg) in args.iter().enumerate() {
         for name in names {
@@ -239,7 +283,7 @@ fn hosts(program: &str, args: &[String], names: &[&str], server: &str) -> Result
             let host = value.split(',').next().unwrap_or_default();
             if host != server {
                 let message = format!("{program}: `{value}` is not the server {server}");
-                return Err(Refused::new(message));
+                return Err(refused(message));
             }
             found = true;
         }
@@ -248,13 +292,13 @@ fn hosts(program: &str, args: &[String], names: &[&str], server: &str) -> Result
         return Ok(());
     }
     let message = format!("{program} is not run against {server}");
-    Err(Refused::new(message))
+    Err(refused(message))
 }
 
 /// The last argument of fortio must be a URL of the server.
-fn url(args: &[String], server: &str) -> Result<(), Refused> {
+fn url(args: &[String], server: &str) -> Result<(), ToolError> {
     let url = args.last().map(String::as_str).unwrap_or_default();
-    let refused = || Refused::new(format!("fortio: `{url}` is no URL of the server {server}"));
+    let refused = || refused(format!("fortio: `{url}` is no URL of the server {server}"));
     let rest = url
         .strip_prefix("tcp://")
         .or_else(|| url.strip_prefix("http://"))
@@ -274,11 +318,17 @@ fn url(args: &[String], server: &str) -> Result<(), Refused> {
 mod tests {
     use super::*;
 
-    fn client(line: &str) -> Result<(), Refused> {
+    fn command(line: &str) -> Command {
         let mut words = line.split(' ').map(str::to_owned);
-        let program = words.next().unwrap();
-        let args: Vec<_> = words.collect();
-        check_client(&program, &args, &Host::new("10.0.0.2").unwrap())
+        Command {
+            program: words.next().unwrap(),
+            arguments: words.collect(),
+            environment: Vec::new(),
+        }
+    }
+
+    fn client(line: &str) -> Result<(), ToolError> {
+        AllowList::default().check_client(&command(line), "10.0.0.2")
     }
 
     #[test]
@@ -341,11 +391,7 @@ mod tests {
 
     #[test]
     fn servers() {
-        let server = |line: &str| {
-            let mut words = line.split(' ').map(str::to_owned);
-            let program = words.next().unwrap();
-            check_server(&program, &words.collect::<Vec<_>>())
-        };
+        let server = |line: &str| AllowList::default().check_server(&command(line));
         for line in [
             "iperf3 -s -p 5201 --forceflush",
             "netserver -D -p 12865",
@@ -363,5 +409,34 @@ mod tests {
         ] {
             assert!(server(line).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn further_programs_only_when_named_and_by_bare_name() {
+        let list = AllowList {
+            further: vec!["uperf".to_owned(), "/bin/sh".to_owned()],
+        };
+        assert!(
+            list.check_client(&command("uperf -m x"), "10.0.0.2")
+                .is_ok()
+        );
+        assert!(list.check_server(&command("uperf -s")).is_ok());
+        assert!(client("uperf -m x").is_err());
+        assert!(
+            list.check_client(&command("/bin/sh -c x"), "10.0.0.2")
+                .is_err()
+        );
+        assert!(list.check_client(&command("uperf -m x"), "-c x").is_err());
+    }
+
+    #[test]
+    fn no_environment_but_the_locale() {
+        let mut iperf3 = command("iperf3 -c 10.0.0.2");
+        iperf3.environment = vec![("LC_ALL".to_owned(), "C".to_owned())];
+        let list = AllowList::default();
+        assert_eq!(list.check_client(&iperf3, "10.0.0.2"), Ok(()));
+        iperf3.environment = vec![("LD_PRELOAD".to_owned(), "x".to_owned())];
+        assert!(list.check_client(&iperf3, "10.0.0.2").is_err());
+        assert!(list.check_server(&iperf3).is_err());
     }
 }

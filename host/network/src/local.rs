@@ -1,0 +1,129 @@
+//! Orchestrator and workers on one machine, without a cluster: this process is the orchestrator, the workers are
+//! processes of their own.
+//!
+//! Every worker has its own loopback address. The ports of tools are fixed and their servers listen on all addresses,
+//! so a server is started for each task and ended after it; the orchestrator does so whenever workers share a network
+//! namespace.
+
+use std::{
+    future::Future,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    process::Stdio,
+    time::Duration,
+};
+
+use tokio::{process::Child, time::timeout};
+use tracing::warn;
+
+use crate::{
+    error::NetworkError,
+    orchestrator::{Orchestrator, OrchestratorOptions, Variant},
+    run::NetworkRun,
+    schedule::{Address, WorkerInfo},
+    tls::RunCertificates,
+    worker::network_namespace,
+};
+
+/// Name of the one path there is.
+pub const LOOPBACK: &str = "loopback";
+/// Directory of the certificates, in that of the run.
+const CERTIFICATES: &str = "certificates";
+/// How long workers may take to end after the run.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// More would only share the same two busy workers.
+const MOST_WORKERS: usize = 100;
+
+/// What the command of a worker process has to be told.
+#[derive(Clone, Debug)]
+pub struct WorkerLaunch {
+    /// Who it is to be.
+    pub info: WorkerInfo,
+    /// Where the orchestrator listens.
+    pub orchestrator: SocketAddr,
+    /// Certificates of the run.
+    pub certificates: RunCertificates,
+}
+
+/// Starts `options.workers` workers by the commands that `worker_command` makes, and runs all tasks between them. Of
+/// the options `listen` and `certificates` are set here.
+///
+/// The worker processes must not join again when they lose the orchestrator ([`crate::worker::WorkerOptions::rejoin`]).
+///
+/// # Errors
+/// See [`Orchestrator::run`]; or a worker cannot be started.
+pub async fn run(
+    mut options: OrchestratorOptions,
+    variants: Vec<Variant>,
+    worker_command: impl Fn(&WorkerLaunch) -> std::process::Command,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<NetworkRun, NetworkError> {
+    if options.workers > MOST_WORKERS {
+        return Err(NetworkError::Options(format!(
+            "{} workers; on one machine there are at most {MOST_WORKERS}",
+            options.workers
+        )));
+    }
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let certificates = RunCertificates::create(
+        &options.directory.join(CERTIFICATES),
+        &[listen.ip().to_string()],
+    )?;
+    options.listen = listen;
+    options.certificates = Some(certificates.clone());
+    let count = options.workers;
+    let orchestrator = Orchestrator::bind(options).await?;
+    let mut workers = Vec::new();
+    for number in 1..=count {
+        let launch = WorkerLaunch {
+            info: info(number),
+            orchestrator: orchestrator.address(),
+            certificates: certificates.clone(),
+        };
+        workers.push(start(worker_command(&launch), &launch.info.name)?);
+    }
+    let result = orchestrator.run(variants, stop).await;
+    for (name, mut child) in workers {
+        match timeout(FAREWELL, child.wait()).await {
+            Ok(Ok(status)) if status.success() => {}
+            Ok(Ok(status)) => warn!(worker = name, "{status}"),
+            Ok(Err(error)) => warn!(worker = name, "{error}"),
+            Err(_) => {
+                warn!(worker = name, "does not end, so it is killed");
+                // It is a child of ours that has not been waited for, so it is the right one.
+                let _ = child.kill().await;
+            }
+        }
+    }
+    result
+}
+
+/// The worker with a number, from 1: `127.0.0.2` is the first, as servers of other programs are at `127.0.0.1`.
+#[must_use]
+pub fn info(number: usize) -> WorkerInfo {
+    let last = u8::try_from(number).unwrap_or(u8::MAX).saturating_add(1);
+    let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    WorkerInfo {
+        name: format!("worker-{number}"),
+        addresses: vec![Address {
+            path: LOOPBACK.to_owned(),
+            host: IpAddr::from([127, 0, 0, last]).to_string(),
+        }],
+        hostname: hostname.trim().to_owned(),
+        zone: String::new(),
+        network_namespace: network_namespace(),
+    }
+}
+
+fn start(mut command: std::process::Command, name: &str) -> Result<(String, Child), NetworkError> {
+    command.stdin(Stdio::null());
+    // Ctrl-C in a terminal is for the orchestrator, which then ends its workers in order.
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let child = tokio::process::Command::from(command)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|source| NetworkError::Start {
+            name: name.to_owned(),
+            source,
+        })?;
+    Ok((name.to_owned(), child))
+}

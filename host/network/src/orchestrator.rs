@@ -1,0 +1,489 @@
+//! The orchestrator: waits for workers, hands out one task after another, keeps what comes back.
+//!
+//! One task at a time is the whole point: two pairs that measure together measure one another. So everything here is
+//! one straight line, and every wait in it has a limit.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    net::SocketAddr,
+    path::PathBuf,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::{
+    net::TcpListener,
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+use tracing::info;
+
+use crate::{
+    error::NetworkError,
+    grpc::{Event, Service},
+    journal::{Journal, RunIdentity},
+    proto::{Shutdown, orchestrator_server::OrchestratorServer, order, report::Report},
+    results::{RESULTS, ResultsFile},
+    roster::Roster,
+    run::{NetworkRun, RunEnd},
+    schedule::{WorkerInfo, tasks},
+    task::{TaskKey, TaskRecord, TaskState},
+    tls::RunCertificates,
+    tool::{Tool, ToolError},
+    wire::MESSAGE_BYTES,
+    worker::{KEEPALIVE, KEEPALIVE_ANSWER},
+};
+
+mod turn;
+
+/// How long workers may take to end at the end of a run.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What a run is to be.
+#[derive(Clone)]
+pub struct OrchestratorOptions {
+    /// Address to listen on; port 0 means any.
+    pub listen: SocketAddr,
+    /// Certificates of the run; none means no TLS at all.
+    pub certificates: Option<RunCertificates>,
+    /// Name of the benchmark.
+    pub benchmark: String,
+    /// How many workers are to come.
+    pub workers: usize,
+    /// How often every pair is measured.
+    pub samples: u32,
+    /// How long workers may take to register. When it is over those that came are enough, if they are two.
+    pub timeout: Duration,
+    /// How long a lost worker may take to come back, after all tasks that can do without it.
+    pub replacement: Duration,
+    /// Least time limit of one client; the tool may ask for more.
+    pub task_limit: Duration,
+    /// How long a server may take until it can be used.
+    pub server_limit: Duration,
+    /// Total time, from the first wait for workers.
+    pub deadline: Duration,
+    /// Where journal and results are kept.
+    pub directory: PathBuf,
+    /// Told what happens.
+    pub progress: Arc<dyn Fn(Progress<'_>) + Send + Sync>,
+}
+
+/// What happens in a run.
+#[derive(Clone, Copy, Debug)]
+pub enum Progress<'a> {
+    /// Workers are awaited.
+    Registered {
+        /// Who came.
+        workers: usize,
+        /// How many are to come.
+        expected: usize,
+    },
+    /// A task begins.
+    Begins {
+        /// The task.
+        task: &'a TaskKey,
+        /// How many ended before it.
+        done: usize,
+        /// How many there are.
+        total: usize,
+    },
+    /// A task has ended.
+    Ended {
+        /// What became of it.
+        task: &'a TaskRecord,
+        /// How many have ended.
+        done: usize,
+        /// How many there are.
+        total: usize,
+    },
+    /// A worker is gone.
+    Lost {
+        /// Its name.
+        worker: &'a str,
+    },
+}
+
+/// A tool with one set of parameters.
+#[derive(Clone)]
+pub struct Variant {
+    /// Unique in the run, see [`crate::variant_name`]; may be empty when there is only one.
+    pub name: String,
+    /// The tool.
+    pub tool: Arc<dyn Tool>,
+}
+
+/// An orchestrator that listens.
+pub struct Orchestrator {
+    options: OrchestratorOptions,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+/// Listens and runs all tasks; see [`Orchestrator::run`].
+///
+/// # Errors
+/// See [`Orchestrator::run`].
+pub async fn run(
+    options: OrchestratorOptions,
+    variants: Vec<Variant>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<NetworkRun, NetworkError> {
+    Orchestrator::bind(options).await?.run(variants, stop).await
+}
+
+impl Orchestrator {
+    /// Listens, so that the port is known before workers are started.
+    ///
+    /// # Errors
+    /// If it cannot.
+    pub async fn bind(options: OrchestratorOptions) -> Result<Self, NetworkError> {
+        let failed = |source| NetworkError::Listen {
+            address: options.listen.to_string(),
+            source,
+        };
+        let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self {
+            options,
+            listener,
+            address,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits for workers, runs all tasks one after another, and writes [`RESULTS`]. Tasks that ended before, by the
+    /// journal in the directory, are not done again.
+    ///
+    /// # Errors
+    /// If too few workers come, or nothing can be kept. What goes wrong with a task is in its record.
+    pub async fn run(
+        self,
+        variants: Vec<Variant>,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<NetworkRun, NetworkError> {
+        let options = self.options;
+        check(&options, &variants)?;
+        let identity = RunIdentity {
+            benchmark: options.benchmark.clone(),
+            variants: variants
+                .iter()
+                .map(|variant| variant.name.clone())
+                .collect(),
+            samples: options.samples,
+        };
+        let journal = Journal::open(&options.directory, &identity)?;
+        let (events, events_in) = mpsc::unbounded_channel();
+        let serving = serve(&options, self.listener, Service::new(events))?;
+        let mut run = Run {
+            deadline: Instant::now() + options.deadline,
+            roster: Roster::new(&options.benchmark, options.workers),
+            options,
+            identity,
+            variants: variants.into_iter().map(|v| (v.name, v.tool)).collect(),
+            journal,
+            events: events_in,
+            stop: Box::pin(stop),
+            end: RunEnd::Complete,
+            records: Vec::new(),
+            total: 0,
+            number: 0,
+        };
+        let result = run.complete().await;
+        run.farewell().await;
+        drop(serving);
+        result
+    }
+}
+
+fn check(options: &OrchestratorOptions, variants: &[Variant]) -> Result<(), NetworkError> {
+    let wrong = |message: String| Err(NetworkError::Options(message));
+    if options.workers < 2 {
+        return wrong(format!(
+            "{} workers; a network benchmark needs at least 2",
+            options.workers
+        ));
+    }
+    if options.samples == 0 || variants.is_empty() {
+        return wrong("no samples or no variants, so there is nothing to measure".to_owned());
+    }
+    let mut names: Vec<_> = variants.iter().map(|variant| &variant.name).collect();
+    names.sort();
+    match names.windows(2).find(|pair| pair.first() == pair.last()) {
+        Some(pair) => wrong(format!("two variants have the name {pair:?}")),
+        None => Ok(()),
+    }
+}
+
+/// The gRPC server; ended when dropped.
+struct Serving(JoinHandle<()>);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn serve(
+    options: &OrchestratorOptions,
+    listener: TcpListener,
+    service: Service,
+) -> Result<Serving, NetworkError> {
+    let mut server = Server::builder()
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER));
+    if let Some(certificates) = &options.certificates {
+        server = server.tls_config(certificates.server()?).map_err(|error| {
+            NetworkError::Certificates {
+                path: certificates.directory().to_owned(),
+                reason: error.to_string(),
+            }
+        })?;
+    }
+    let service = OrchestratorServer::new(service)
+        .max_decoding_message_size(MESSAGE_BYTES)
+        .max_encoding_message_size(MESSAGE_BYTES);
+    Ok(Serving(tokio::spawn(async move {
+        let incoming = TcpListenerStream::new(listener);
+        if let Err(error) = server.serve_with_incoming(service, incoming).await {
+            tracing::error!("the orchestrator serves no more: {error}");
+        }
+    })))
+}
+
+/// A run under way.
+struct Run {
+    options: OrchestratorOptions,
+    identity: RunIdentity,
+    variants: HashMap<String, Arc<dyn Tool>>,
+    journal: Journal,
+    roster: Roster,
+    events: mpsc::UnboundedReceiver<Event>,
+    stop: Pin<Box<dyn Future<Output = ()> + Send>>,
+    deadline: Instant,
+    /// Changes once, when the run is cut short.
+    end: RunEnd,
+    records: Vec<TaskRecord>,
+    total: usize,
+    /// Of the last task, to tell late reports from those of the task at hand.
+    number: u64,
+}
+
+/// What ends a wait.
+enum Wake {
+    /// A worker reported.
+    Report { connection: u64, report: Report },
+    /// The roster changed.
+    Roster,
+    /// The wait took too long.
+    Limit,
+    /// The run is cut short; [`Run::end`] says why.
+    CutShort,
+}
+
+impl Run {
+    async fn complete(&mut self) -> Result<NetworkRun, NetworkError> {
+        let workers = self.assemble().await?;
+        let mut waiting = tasks(&workers, &self.identity.variants, self.options.samples);
+        self.total = waiting.len();
+        self.records = std::mem::take(&mut self.journal.ended);
+        waiting.retain(|key| !self.records.iter().any(|record| record.key == *key));
+        self.work_off(waiting).await?;
+        let run = NetworkRun {
+            benchmark: self.options.benchmark.clone(),
+            workers: self.roster.workers(),
+            lost: self.roster.absent(),
+            tasks: std::mem::take(&mut self.records),
+            end: self.end,
+        };
+        ResultsFile::of(&run).write(&self.options.directory.join(RESULTS))?;
+        Ok(run)
+    }
+
+    /// Waits until there are enough workers, and settles who they are.
+    async fn assemble(&mut self) -> Result<Vec<WorkerInfo>, NetworkError> {
+        let resumed = self.journal.workers.clone();
+        if let Some(workers) = &resumed {
+            info!(
+                done = self.journal.ended.len(),
+                "goes on with a run that was interrupted"
+            );
+            self.roster.resume(workers.clone());
+            let total = tasks(workers, &self.identity.variants, self.options.samples).len();
+            if self.journal.ended.len() >= total {
+                return Ok(workers.clone());
+            }
+        }
+        let expected = resumed.as_ref().map_or(self.options.workers, Vec::len);
+        let until = Instant::now() + self.options.timeout;
+        let connected = loop {
+            let connected = self.roster.connected();
+            (self.options.progress)(Progress::Registered {
+                workers: connected,
+                expected,
+            });
+            if connected >= expected {
+                break connected;
+            }
+            match self.wake(until).await {
+                Wake::Report { .. } | Wake::Roster => {}
+                Wake::Limit => break connected,
+                Wake::CutShort if self.end == RunEnd::Stopped => return Err(NetworkError::Stopped),
+                Wake::CutShort => break connected,
+            }
+        };
+        if connected < 2 {
+            return Err(NetworkError::TooFewWorkers {
+                registered: connected,
+                expected,
+                seconds: self.options.timeout.as_secs(),
+            });
+        }
+        self.roster.close();
+        match resumed {
+            Some(workers) => Ok(workers),
+            None => {
+                self.roster.forget_absent();
+                let workers = self.roster.workers();
+                self.journal.settle(&workers)?;
+                Ok(workers)
+            }
+        }
+    }
+
+    /// Runs tasks in order. Those of an absent worker wait until all others had their turn, as it may come back.
+    async fn work_off(&mut self, waiting: Vec<TaskKey>) -> Result<(), NetworkError> {
+        let mut postponed = Vec::new();
+        for key in waiting {
+            if self.end == RunEnd::Complete && self.is_possible(&key) {
+                self.turn(key).await?;
+            } else {
+                postponed.push(key);
+            }
+        }
+        let until = Instant::now() + self.options.replacement;
+        while self.end == RunEnd::Complete && !postponed.is_empty() {
+            if let Some(next) = postponed.iter().position(|key| self.is_possible(key)) {
+                let key = postponed.remove(next);
+                self.turn(key).await?;
+            } else if matches!(self.wake(until).await, Wake::Limit | Wake::CutShort) {
+                break;
+            }
+        }
+        for key in postponed {
+            let error = match self.end {
+                RunEnd::Complete => ToolError::new(
+                    "worker_lost",
+                    format!("{} was lost and did not come back", self.absent_of(&key)),
+                ),
+                RunEnd::Deadline => ToolError::new("cancelled", "the total time was over"),
+                RunEnd::Stopped => ToolError::new("cancelled", "the run was stopped"),
+            };
+            let mut record = TaskRecord::pending(key);
+            record.end(TaskState::Cancelled, Some(error));
+            // Not in the journal: were the run begun again, the task could still be done.
+            self.record(record);
+        }
+        Ok(())
+    }
+
+    fn is_possible(&self, key: &TaskKey) -> bool {
+        [&key.client, &key.server]
+            .into_iter()
+            .all(|name| self.roster.connection(name).is_some())
+    }
+
+    fn absent_of(&self, key: &TaskKey) -> String {
+        let absent: Vec<_> = [&key.client, &key.server]
+            .into_iter()
+            .filter(|name| self.roster.connection(name).is_none())
+            .map(String::as_str)
+            .collect();
+        absent.join(" and ")
+    }
+
+    fn record(&mut self, record: TaskRecord) {
+        self.records.push(record);
+        if let Some(task) = self.records.last() {
+            (self.options.progress)(Progress::Ended {
+                task,
+                done: self.records.len(),
+                total: self.total,
+            });
+        }
+    }
+
+    /// Waits for the next thing to happen, at most until `until`. Comings and goings are dealt with here.
+    async fn wake(&mut self, until: Instant) -> Wake {
+        let event = tokio::select! {
+            biased;
+            () = &mut self.stop, if self.end == RunEnd::Complete => {
+                self.end = RunEnd::Stopped;
+                return Wake::CutShort;
+            }
+            () = sleep_until(self.deadline), if self.end == RunEnd::Complete => {
+                self.end = RunEnd::Deadline;
+                return Wake::CutShort;
+            }
+            event = self.events.recv() => event,
+            () = sleep_until(until) => return Wake::Limit,
+        };
+        match event {
+            Some(Event::Report { connection, report }) => Wake::Report { connection, report },
+            Some(Event::Joining(joining)) => {
+                self.roster.join(joining);
+                Wake::Roster
+            }
+            Some(Event::Left { connection }) => {
+                if let Some(worker) = self.roster.left(connection) {
+                    (self.options.progress)(Progress::Lost { worker: &worker });
+                }
+                Wake::Roster
+            }
+            // The service is gone, and with it all workers: only time ends this.
+            None => {
+                sleep_until(until.min(self.deadline)).await;
+                Wake::Limit
+            }
+        }
+    }
+
+    /// Tells all workers that the run is over, and gives them time to end.
+    async fn farewell(&mut self) {
+        for worker in self.roster.workers() {
+            self.roster
+                .order(&worker.name, order::Order::Shutdown(Shutdown {}));
+        }
+        let leaving = async {
+            while self.roster.connected() > 0 {
+                match self.events.recv().await {
+                    Some(Event::Left { connection }) => {
+                        self.roster.left(connection);
+                    }
+                    // Whoever comes now is told by the end of its stream.
+                    Some(Event::Joining(_) | Event::Report { .. }) => {}
+                    None => return,
+                }
+            }
+        };
+        let _ = timeout(FAREWELL, leaving).await;
+    }
+}
+
+fn unix_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|since| u64::try_from(since.as_millis()).ok())
+        .unwrap_or_default()
+}

@@ -1,0 +1,284 @@
+//! Whole runs with tools that are scripts.
+#![allow(missing_docs, reason = "tests")]
+
+#[path = "support/cluster.rs"]
+mod cluster;
+#[path = "support/mod.rs"]
+mod support;
+
+use std::{
+    collections::HashSet,
+    fs,
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use cluster::{NODE, class, run, runs_with, states};
+use kperf_network::{
+    JOURNAL, NetworkError, RESULTS, ResultsFile, RunEnd, TaskState, local,
+    orchestrator::{Progress, Variant},
+};
+use serde_json::Value;
+use support::{Scripts, options};
+
+/// Pairs that were busy at one time, from the journal.
+fn most_busy(journal: &str) -> usize {
+    let mut busy = HashSet::new();
+    let mut most = 0;
+    for line in journal.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let ends = |key: &Value| {
+            [&key["client"], &key["server"]].map(|name| name.as_str().unwrap().to_owned())
+        };
+        if let Some(state) = line.get("state") {
+            busy.extend(ends(&state["key"]));
+        } else if let Some(ended) = line.get("ended") {
+            for end in ends(&ended["key"]) {
+                busy.remove(&end);
+            }
+        }
+        most = most.max(busy.len());
+    }
+    assert!(busy.is_empty());
+    most
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_pair_is_measured_and_never_more_than_two_workers_are_busy() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = options(directory.path(), 3);
+    options.samples = 2;
+    let ended = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&ended);
+    options.progress = Arc::new(move |progress| {
+        if let Progress::Ended { done, total, .. } = progress {
+            assert_eq!(total, 12);
+            count.store(done, Ordering::SeqCst);
+        }
+    });
+    let scripts = Scripts::client("echo value=7; echo words >&2; echo host $1");
+    let (result, ends) = run(options, scripts, |_| (), pending()).await;
+    let result = result.unwrap();
+    assert!(ends.iter().all(Result::is_ok), "{ends:?}");
+    assert_eq!(ended.load(Ordering::SeqCst), 12);
+    assert_eq!((result.tasks.len(), result.end), (12, RunEnd::Complete));
+    assert!(result.lost.is_empty());
+    for task in &result.tasks {
+        assert_eq!((task.state, &task.error), (TaskState::Done, &None));
+        assert_eq!(task.exit_code, Some(0));
+        assert_eq!(task.stderr, "words\n");
+        assert!(task.stdout.contains(&format!("host {}", task.server_host)));
+        assert_eq!(task.key.path, local::LOOPBACK);
+        assert!(task.ended_unix_ms >= task.started_unix_ms);
+        assert!(task.elapsed_ns.is_some());
+    }
+    let journal = fs::read_to_string(directory.path().join(JOURNAL)).unwrap();
+    assert_eq!(most_busy(&journal), 2);
+    let file = ResultsFile::read(&directory.path().join(RESULTS)).unwrap();
+    assert_eq!(file, ResultsFile::of(&result));
+    assert_eq!(file.summaries.len(), 6);
+    for summary in &file.summaries {
+        let estimate = summary.estimate;
+        assert_eq!((estimate.samples, estimate.mean), (2, 7.0));
+        assert_eq!(estimate.ci95, Some(0.0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_with_ports_of_their_own_keep_their_server() {
+    let directory = tempfile::tempdir().unwrap();
+    let starts = directory.path().join("starts");
+    let mut scripts = Scripts::client("echo value=1");
+    scripts.server = format!(
+        "echo started >>{}; echo ready; exec sleep 1000",
+        starts.display()
+    );
+    // The host is an argument of the server, so it is one and the same for all its clients.
+    let own = |options: &mut kperf_network::worker::WorkerOptions| {
+        options.info.network_namespace = options.info.name.clone();
+    };
+    let (result, _) = run(options(directory.path(), 3), scripts, own, pending()).await;
+    assert_eq!(result.unwrap().count(TaskState::Done), 6);
+    assert_eq!(fs::read_to_string(starts).unwrap().lines().count(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paths_and_variants_are_measured_apart() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = options(directory.path(), 2);
+    let certificates = cluster::certificates(directory.path());
+    options.certificates = Some(certificates.clone());
+    let orchestrator = kperf_network::orchestrator::Orchestrator::bind(options)
+        .await
+        .unwrap();
+    for number in [1, 2] {
+        let mut options =
+            cluster::worker_options(&certificates, orchestrator.address().port(), number);
+        options.info.addresses.push(kperf_network::Address {
+            path: "name".to_owned(),
+            host: "localhost".to_owned(),
+        });
+        tokio::spawn(kperf_network::worker::run(options, pending()));
+    }
+    let axes = [("streams".to_owned(), vec![1.into(), 4.into()])];
+    let variants = kperf_network::matrix(&axes)
+        .iter()
+        .map(|combination| Variant {
+            name: kperf_network::variant_name(combination),
+            tool: Arc::new(Scripts::client(&format!("echo value={}", combination[0].1))),
+        })
+        .collect();
+    let run = orchestrator.run(variants, pending()).await.unwrap();
+    assert_eq!(run.count(TaskState::Done), 2 * 2 * 2);
+    let mut found: Vec<_> = run
+        .summaries()
+        .into_iter()
+        .filter(|summary| summary.client == "worker-1")
+        .map(|summary| (summary.path, summary.variant, summary.estimate.mean))
+        .collect();
+    found.sort_by(|a, b| a.partial_cmp(b).unwrap());
+    let expected = [
+        ("loopback", "streams=1", 1.0),
+        ("loopback", "streams=4", 4.0),
+        ("name", "streams=1", 1.0),
+        ("name", "streams=4", 4.0),
+    ]
+    .map(|(path, variant, mean)| (path.to_owned(), variant.to_owned(), mean));
+    assert_eq!(found, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_outputs_come_whole_and_larger_ones_clipped() {
+    let directory = tempfile::tempdir().unwrap();
+    let client = "case $1 in 127.0.0.2) n=16777216;; *) n=16777217;; esac; head -c $n /dev/zero; \
+                  head -c $n /dev/zero >&2; exit 1";
+    let (result, _) = run(
+        options(directory.path(), 2),
+        Scripts::client(client),
+        |_| (),
+        pending(),
+    )
+    .await;
+    for task in result.unwrap().tasks {
+        assert_eq!(task.state, TaskState::Failed);
+        assert_eq!((task.stdout.len(), task.stderr.len()), (16 << 20, 16 << 20));
+        assert_eq!(task.clipped, task.server_host != "127.0.0.2");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_stopped_cancels_the_rest_and_can_go_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let scripts = Scripts::client("sleep 0.05; echo value=1");
+    let mut first = options(directory.path(), 3);
+    let stop = Arc::new(tokio::sync::Notify::new());
+    let stopping = Arc::clone(&stop);
+    first.progress = Arc::new(move |progress| {
+        if let Progress::Begins { done: 2, .. } = progress {
+            stopping.notify_one();
+        }
+    });
+    let (result, ends) = run(first, scripts.clone(), |_| (), async move {
+        stop.notified().await;
+    })
+    .await;
+    let result = result.unwrap();
+    assert!(ends.iter().all(Result::is_ok), "{ends:?}");
+    assert_eq!(result.end, RunEnd::Stopped);
+    assert_eq!(result.count(TaskState::Done), 2);
+    assert_eq!(result.count(TaskState::Cancelled), 4);
+    assert!(result.tasks[2..].iter().all(|t| class(t) == "cancelled"));
+
+    let (result, _) = run(options(directory.path(), 3), scripts, |_| (), pending()).await;
+    let again = result.unwrap();
+    assert_eq!(states(&again), ["done"; 6]);
+    assert_eq!(again.tasks[..2], result_of(&again.tasks[..2]));
+    // Nothing is left to do, so nobody is waited for.
+    let done = options(directory.path(), 3);
+    let variants = Scripts::client("sleep 0.05; echo value=1").variants();
+    let thrice = kperf_network::orchestrator::run(done, variants, pending())
+        .await
+        .unwrap();
+    assert_eq!(thrice.tasks, again.tasks);
+}
+
+fn result_of(tasks: &[kperf_network::TaskRecord]) -> Vec<kperf_network::TaskRecord> {
+    tasks.to_vec()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_its_deadline_a_run_ends_what_it_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = options(directory.path(), 2);
+    options.deadline = Duration::from_secs(3);
+    let scripts = Scripts::client("echo seen; exec sleep 1000.125");
+    let (result, ends) = run(options, scripts, |_| (), pending()).await;
+    assert!(!runs_with("sleep\u{0}1000.125"));
+    match result {
+        Ok(result) => {
+            assert!(ends.iter().all(Result::is_ok), "{ends:?}");
+            assert_eq!(result.end, RunEnd::Deadline);
+            assert_eq!(states(&result), ["cancelled"; 2]);
+        }
+        // On a machine so slow that the workers need that long.
+        Err(error) => assert!(matches!(error, NetworkError::TooFewWorkers { .. })),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_worker_is_too_few() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = options(directory.path(), 3);
+    options.timeout = Duration::from_millis(1_500);
+    let certificates = cluster::certificates(directory.path());
+    options.certificates = Some(certificates.clone());
+    let orchestrator = kperf_network::orchestrator::Orchestrator::bind(options)
+        .await
+        .unwrap();
+    let port = orchestrator.address().port();
+    let worker = cluster::worker_options(&certificates, port, 1);
+    tokio::spawn(kperf_network::worker::run(worker, pending()));
+    let error = orchestrator
+        .run(Scripts::client("true").variants(), pending())
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("of 3 workers"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn local_mode_starts_its_workers_and_ends_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let command = |launch: &local::WorkerLaunch| {
+        let number = launch.info.name.strip_prefix("worker-").unwrap();
+        let mut command = std::process::Command::new(NODE);
+        command
+            .args(["worker", "127.0.0.1"])
+            .arg(launch.orchestrator.port().to_string())
+            .arg(number)
+            .arg(launch.certificates.directory())
+            .args(["leave", "sh"]);
+        command
+    };
+    let scripts = Scripts::client("echo value=1; echo 1000.25 >/dev/null");
+    let run = local::run(
+        options(directory.path(), 3),
+        scripts.variants(),
+        command,
+        pending(),
+    )
+    .await
+    .unwrap();
+    assert_eq!(states(&run), ["done"; 6]);
+    let file = ResultsFile::read(&directory.path().join(RESULTS)).unwrap();
+    assert!(file.results.iter().all(|r| r.same_node == Some(true)));
+    assert!(
+        file.results
+            .iter()
+            .all(|r| r.task.client.ip.starts_with("127.0.0."))
+    );
+    assert!(!runs_with(directory.path().to_str().unwrap()));
+}
