@@ -80,7 +80,7 @@ pub fn dispatch(cli: Cli) -> Result<Exit, Failed> {
         Command::Run(args) => run::run(*args, live),
         Command::Runner { command } => runner::run(command, live),
         Command::Cleanup(args) => cleanup::run(&args, &live),
-        Command::Net { command } => net::run(command),
+        Command::Net { command } => net::run(command, &live),
         Command::Validate(args) => validate::run(&args, &live),
         Command::Plugin { command } => plugin::run(&command),
         Command::Sim(args) => sim::run(&args),
@@ -91,7 +91,7 @@ pub fn dispatch(cli: Cli) -> Result<Exit, Failed> {
 fn start_log(verbose: u8, plain: bool) {
     use std::io::IsTerminal as _;
     let ours = |level: &str| {
-        ["host", "load", "runtime", "cluster", "sim"]
+        ["host", "load", "runtime", "cluster", "network", "sim"]
             .map(|room| format!("kperf_{room}={level}"))
             .join(",")
     };

@@ -13,6 +13,7 @@ pub mod exit;
 pub mod export;
 pub mod live;
 pub mod load;
+pub mod network;
 pub mod plugins;
 pub mod profile;
 pub mod report;

@@ -13,12 +13,20 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     exit::{Exit, Failed, OrExit as _},
+    live::Live,
     plugins::Plugins,
 };
+
+pub mod local;
+pub mod worker;
 
 /// The commands of `net`.
 #[derive(Debug, Subcommand)]
 pub enum NetCommand {
+    /// Run a network benchmark between worker processes on this machine; no cluster needed.
+    Run(Box<local::RunArgs>),
+    /// Be a worker: run what an orchestrator asks for, within the allow list.
+    Worker(Box<worker::WorkerArgs>),
     /// Say what the output of a measuring program means, as one JSON object.
     Parse(ParseArgs),
 }
@@ -62,8 +70,10 @@ pub struct ParseArgs {
 ///
 /// # Errors
 /// Bad input, or a plugin that cannot be used.
-pub fn run(command: NetCommand) -> Result<Exit, Failed> {
+pub fn run(command: NetCommand, live: &Live) -> Result<Exit, Failed> {
     match command {
+        NetCommand::Run(args) => local::run(*args, live),
+        NetCommand::Worker(args) => worker::run(*args),
         NetCommand::Parse(args) => parse(&args),
     }
 }
