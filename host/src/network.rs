@@ -198,7 +198,12 @@ pub fn table(run: &net::NetworkRun, main_metric: &str) -> String {
         }
     }
     let names: Vec<&str> = run.workers.iter().map(|worker| &*worker.name).collect();
-    let width = names.iter().map(|name| name.len()).max().unwrap_or(0).max(16);
+    let width = names
+        .iter()
+        .map(|name| name.len())
+        .max()
+        .unwrap_or(0)
+        .max(16);
     for (path, variant) in groups {
         // Writing to a String cannot fail.
         let _ = write!(out, "{} {main_metric} by {path}", run.benchmark);
@@ -213,7 +218,12 @@ pub fn table(run: &net::NetworkRun, main_metric: &str) -> String {
         for client in &names {
             let _ = write!(out, "{client:<width$}");
             for server in &names {
-                let cell = cell(run, &summaries, (client, server, path, variant), main_metric);
+                let cell = cell(
+                    run,
+                    &summaries,
+                    (client, server, path, variant),
+                    main_metric,
+                );
                 let _ = write!(out, " {cell:>width$}");
             }
             out.push('\n');
@@ -293,7 +303,7 @@ pub fn variants(
     plugin: &Arc<runtime::Plugin>,
     base: &serde_json::Value,
     axes: &[(String, Vec<serde_json::Value>)],
-) -> anyhow::Result<Vec<net::Variant>> {
+) -> anyhow::Result<Vec<net::orchestrator::Variant>> {
     net::matrix(axes)
         .into_iter()
         .map(|combination| {
@@ -305,7 +315,7 @@ pub fn variants(
             }
             let config = plugin.resolve_config(Some(config))?;
             let name = net::variant_name(&combination);
-            Ok(net::Variant {
+            Ok(net::orchestrator::Variant {
                 name,
                 tool: Arc::new(PluginTool(plugin.open_tool(&config)?)),
             })

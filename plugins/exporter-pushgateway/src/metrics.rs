@@ -303,12 +303,7 @@ fn measured(exposition: &mut Exposition, prefix: &str, labels: Labels, metric: &
         Some(name) => gauge_name("kperf_network", name, ""),
         None => gauge_name(prefix, &metric.name, &metric.unit),
     };
-    exposition.gauge(
-        &name,
-        &help,
-        labels,
-        metric.value,
-    );
+    exposition.gauge(&name, &help, labels, metric.value);
 }
 
 fn gauge_name(prefix: &str, name: &str, unit: &str) -> String {

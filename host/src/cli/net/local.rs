@@ -6,7 +6,8 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 use kperf_load::Stop;
 use kperf_network::{
-    AllowList, NetworkRun, OrchestratorOptions, Progress, RunEnd, TaskState, local,
+    AllowList, NetworkRun, RunEnd, TaskState, local,
+    orchestrator::{OrchestratorOptions, Progress, Variant},
 };
 use serde_json::{Map, Value};
 
@@ -129,7 +130,14 @@ pub fn run(args: RunArgs, live: &Live) -> Result<Exit, Failed> {
     let benchmark = plugin.info().name.replace('_', "-");
     let mut facts = network::facts(run_id, &plugin, "this machine", Vec::new());
     facts.start = start;
-    let result = measure(&args, benchmark, directory.clone(), variants, stop.clone(), live);
+    let result = measure(
+        &args,
+        benchmark,
+        directory.clone(),
+        variants,
+        stop.clone(),
+        live,
+    );
     let run = result.or_exit(Exit::Failure)?;
     if let Some(path) = &args.results {
         kperf_network::ResultsFile::of(&run)
@@ -140,7 +148,10 @@ pub fn run(args: RunArgs, live: &Live) -> Result<Exit, Failed> {
     let missed = whole.thresholds.iter().any(|threshold| !threshold.passed);
     let table = network::table(&run, &main_metric);
     let undelivered = deliver(&table, whole, exports, on_stderr, live);
-    let failed = run.tasks.iter().any(|task| task.state != TaskState::Done || task.error.is_some());
+    let failed = run
+        .tasks
+        .iter()
+        .any(|task| task.state != TaskState::Done || task.error.is_some());
     Ok(match run.end {
         RunEnd::Stopped => Exit::Interrupted,
         _ if failed => Exit::Failure,
@@ -171,7 +182,7 @@ fn measure(
     args: &RunArgs,
     benchmark: String,
     directory: PathBuf,
-    variants: Vec<kperf_network::Variant>,
+    variants: Vec<Variant>,
     stop: Stop,
     live: &Live,
 ) -> anyhow::Result<NetworkRun> {
@@ -233,9 +244,11 @@ fn measure(
         .enable_all()
         .build()
         .context("cannot start the runtime of the orchestrator")?;
-    Ok(runtime.block_on(local::run(options, variants, worker, async move {
-        stop.stopped().await;
-    }))?)
+    Ok(
+        runtime.block_on(local::run(options, variants, worker, async move {
+            stop.stopped().await;
+        }))?,
+    )
 }
 
 fn show(progress: Progress<'_>, plain: bool) {

@@ -5,7 +5,10 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::Context as _;
 use clap::Args;
 use kperf_load::Stop;
-use kperf_network::{Address, AllowList, RunCertificates, WorkerInfo, WorkerOptions, worker};
+use kperf_network::{
+    Address, AllowList, RunCertificates, WorkerInfo,
+    worker::{self, WorkerOptions},
+};
 
 use crate::{
     exit::{Exit, Failed, OrExit as _},
