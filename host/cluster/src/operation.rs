@@ -1,9 +1,10 @@
 //! One change of one object: checked against the grants, labelled, sent, tried again, stamped.
 
-use std::{sync::Arc, time::Instant};
+use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use kperf_load::Stop;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
@@ -79,6 +80,22 @@ pub(crate) struct Performed {
     pub(crate) answered: Instant,
     pub(crate) retries: u32,
     pub(crate) result: Result<Bytes, ApiFailure>,
+}
+
+/// What is looked at of an object as stored.
+#[derive(Default, Deserialize)]
+struct Stored<'a> {
+    #[serde(borrow, default)]
+    metadata: StoredMetadata<'a>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct StoredMetadata<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    uid: Cow<'a, str>,
 }
 
 /// An operation that may be sent.
@@ -170,16 +187,12 @@ impl Session {
     }
 
     fn note_created(&self, ready: &Ready, body: &[u8], sent: Instant, answered: Instant) {
-        let generated;
-        let mut name = ready.name.as_str();
-        if name.is_empty() {
-            let object: Value = serde_json::from_slice(body).unwrap_or_default();
-            generated = object["metadata"]["name"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned();
-            name = &generated;
-        }
+        let Stored { metadata } = serde_json::from_slice(body).unwrap_or_default();
+        // A generated name stands in the answer alone.
+        let name = match ready.name.as_str() {
+            "" => &*metadata.name,
+            given => given,
+        };
         if ready.resource.is("", "namespaces") {
             self.own_namespace(name);
         }
@@ -187,8 +200,9 @@ impl Session {
             sent_ns: self.ns_at(sent),
             answered_ns: self.ns_at(answered),
         };
+        let (resource, namespace) = (&ready.resource, &ready.namespace);
         self.stamps()
-            .put(&ready.resource, &ready.namespace, name, stamp);
+            .put(resource, namespace, name, &metadata.uid, stamp);
     }
 
     async fn prepare(&self, operation: &Operation) -> Result<Ready, ApiFailure> {

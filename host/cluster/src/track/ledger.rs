@@ -19,6 +19,7 @@ use super::{
     plan::{self, Plan},
     spec::TrackSpec,
 };
+use crate::stamps::uid_by_name;
 
 /// What has happened so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -322,7 +323,7 @@ impl Ledger {
         let uid = match text(slots, plan::UID).filter(|uid| !uid.is_empty()) {
             Some(uid) => Uid::new(&uid),
             // Some aggregated APIs serve objects without UID; their name has to do.
-            None => Uid::Text(format!("{namespace}/{name}").into()),
+            None => Uid::Text(uid_by_name(&namespace, &name).into()),
         };
         if let Some(index) = self.index.get(&uid) {
             return Ok(*index as usize);
