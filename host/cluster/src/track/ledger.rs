@@ -288,15 +288,26 @@ impl Ledger {
             } else {
                 goal.checks.iter().all(|check| check.holds(slots))
             };
-            if holds && stamp.is_none() {
-                *reached += 1;
-                *stamp = Some(Stamp {
-                    received_ns,
-                    api_unix_us: goal.api_time.and_then(|slot| api_time(slots, slot)),
-                    initial: origin == Origin::Initial,
-                    inferred: origin == Origin::Relist,
-                    resumed: origin == Origin::Resumed,
-                });
+            let api_unix_us = || goal.api_time.and_then(|slot| api_time(slots, slot));
+            match stamp {
+                None if holds => {
+                    *reached += 1;
+                    *stamp = Some(Stamp {
+                        received_ns,
+                        api_unix_us: api_unix_us(),
+                        initial: origin == Origin::Initial,
+                        inferred: origin == Origin::Relist,
+                        resumed: origin == Origin::Resumed,
+                    });
+                }
+                // The field may be written after what it is the time of; once the milestone was left, it is the
+                // time of something else.
+                Some(stamp)
+                    if holds && stamp.api_unix_us.is_none() && object.holds & 1 << i != 0 =>
+                {
+                    stamp.api_unix_us = api_unix_us();
+                }
+                _ => {}
             }
             // What is gone is in no state, but may have reached one with its last words.
             set(&mut object.holds, i, holds && (goal.deleted || !gone), now);
