@@ -373,6 +373,7 @@ async fn a_stop_ends_it_and_keeps_what_was_done() {
     assert_eq!(outcome.succeeded, 3);
     assert_eq!(outcome.phase.ended, Ended::Interrupted);
     assert_eq!(outcome.phase.counters[counter::DROPPED], 1);
+    assert_eq!(outcome.error.unwrap().code, Code::Interrupted);
     let refused = session.create_namespace("other", &[]).await.unwrap_err();
     assert_eq!(refused.code, Code::Interrupted);
 }
