@@ -153,3 +153,56 @@ async fn the_label_does_not_get_onto_what_is_not_ours() {
     session.delete_all("v1", "ConfigMap", &scope).await.unwrap();
     assert_eq!(test.names("v1", "ConfigMap").await, ["cm-0"]);
 }
+
+#[tokio::test]
+async fn a_load_writes_only_into_own_namespaces() {
+    let test = TestCluster::start().await;
+    let session = test.session("r1", "*:*.* *:pods/*");
+    session.create_namespace("mine", &[]).await.unwrap();
+    let own = "/api/v1/namespaces/mine/configmaps";
+    let object = format!("{own}/x");
+    let theirs = "/api/v1/namespaces/ns-0/configmaps";
+    for (method, path) in [
+        ("GET", "/version"),
+        ("GET", "/api/v1/nodes?watch=1"),
+        ("GET", theirs),
+        ("DELETE", "/api/v1/namespaces/ns-0/configmaps/x"),
+        ("POST", own),
+        ("PUT", &object),
+        ("PATCH", &object),
+        ("DELETE", own),
+        (
+            "POST",
+            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+        ),
+    ] {
+        session.gate(method, path).unwrap();
+    }
+    for (method, path, why) in [
+        ("POST", theirs, "not labelled"),
+        ("POST", "/api/v1/namespaces", "not labelled"),
+        ("POST", "/api/v1/persistentvolumes", "not labelled"),
+        ("POST", "/api/v1/configmaps", "not labelled"),
+        (
+            "PUT",
+            "/api/v1/namespaces/ns-0/configmaps/x",
+            "may change objects only",
+        ),
+        (
+            "PATCH",
+            "/api/v1/namespaces/mine",
+            "may change objects only",
+        ),
+        ("PATCH", "/api/v1/nodes/n", "may change objects only"),
+        ("GET", "/metrics", "no grant can allow"),
+        ("GET", "/api/v1/nodes#", "no grant can allow"),
+    ] {
+        let refused = session.gate(method, path).unwrap_err();
+        assert_eq!(refused.code, Code::Denied);
+        assert!(refused.message.contains(why), "{refused}");
+        assert!(refused.message.contains(path), "{refused}");
+    }
+    let session = test.session("r2", "");
+    let refused = session.gate("GET", "/api/v1/nodes").unwrap_err();
+    assert!(refused.message.contains("list:nodes"), "{refused}");
+}
