@@ -125,7 +125,8 @@ impl Session {
         };
         if ready.creates {
             // Before it is sent: what is in flight when the run ends is then looked for as well.
-            self.record(&ready.resource, &ready.namespace);
+            self.record(&ready.resource, &ready.namespace, &ready.name);
+            self.objects_mut().ask();
         }
         let sent = Instant::now();
         let (result, retries) = tokio::select! {
@@ -134,6 +135,13 @@ impl Session {
             sent = self.send(&ready, stop) => sent,
         };
         let answered = Instant::now();
+        let is_answered = match &result {
+            Ok(_) => true,
+            Err(failure) => !failure.may_have_happened && failure.code != Code::Interrupted,
+        };
+        if ready.creates && is_answered {
+            self.objects_mut().answer();
+        }
         if let Ok(body) = &result
             && ready.creates
         {
