@@ -327,6 +327,9 @@ fn clean_up(
     for error in &report.errors {
         reported.finding("error", "cleanup/error".to_owned(), error.clone());
     }
+    for note in &report.notes {
+        reported.finding("info", "cleanup/note".to_owned(), note.clone());
+    }
     if report.left_count > 0 {
         reported.finding(
             "error",
@@ -357,5 +360,8 @@ pub fn say_clean(report: &CleanReport, run: &RunId, live: &Live) {
     }
     for error in &report.errors {
         live.say(&format!("run {run}: {error}"));
+    }
+    for note in &report.notes {
+        live.say(&format!("run {run}: note: {note}"));
     }
 }

@@ -244,8 +244,12 @@ impl Bulk {
                 format!("the bulk was lost: {error}"),
             ));
         }
-        let record = std::mem::take(&mut *shared.record.lock());
-        record.into_outcome(&name, shared.session.stop().is_stopped())
+        let mut record = std::mem::take(&mut *shared.record.lock());
+        let is_short = record.started_actions < record.actions;
+        if record.error.is_none() && (is_short || shared.session.stop().is_stopped()) {
+            record.error = Some(ApiFailure::interrupted());
+        }
+        record.into_outcome(&name)
     }
 }
 

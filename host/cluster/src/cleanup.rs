@@ -2,9 +2,11 @@
 //!
 //! Nothing without the run's label is asked to go, except what is in a namespace that has it. Nothing is
 //! forced: what hangs on a finalizer is reported with the finalizer. A server that is away for a while is
-//! waited for, until the deadline.
+//! waited for, until the deadline. The run's kinds are looked at once more at the end: what the server was
+//! creating during the first look is there by then.
 
 mod found;
+mod look;
 mod sweep;
 
 use std::{
@@ -26,20 +28,50 @@ pub(crate) use found::what_holds;
 /// What a run created: kinds, and in which namespaces. The objects themselves are found by their label.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunObjects {
-    kinds: BTreeMap<Arc<Resource>, BTreeSet<String>>,
+    /// Few. A kind is there once, in the version that it was created in first: it is the same in each.
+    kinds: Vec<(Arc<Resource>, BTreeSet<String>)>,
+    /// Namespaces it asked for, and whether the server said that it made them.
+    namespaces: BTreeMap<String, bool>,
+    /// Creations without an answer: the server may be at work on them still.
+    unanswered: u64,
 }
 
 impl RunObjects {
     /// Notes a kind in a namespace (empty for kinds without one).
     pub(crate) fn add(&mut self, resource: &Arc<Resource>, namespace: &str) {
-        if let Some(namespaces) = self.kinds.get_mut(resource) {
+        let known = self
+            .kinds
+            .iter_mut()
+            .find(|(known, _)| known.is(&resource.group, &resource.plural));
+        if let Some((_, namespaces)) = known {
             if !namespaces.contains(namespace) {
                 namespaces.insert(namespace.to_owned());
             }
         } else {
-            self.kinds
-                .insert(Arc::clone(resource), BTreeSet::from([namespace.to_owned()]));
+            let namespaces = BTreeSet::from([namespace.to_owned()]);
+            self.kinds.push((Arc::clone(resource), namespaces));
         }
+    }
+
+    /// Notes a namespace that is asked for, or was created. An empty name is not known yet.
+    pub(crate) fn add_namespace(&mut self, name: &str, is_created: bool) {
+        if !name.is_empty() {
+            *self.namespaces.entry(name.to_owned()).or_default() |= is_created;
+        }
+    }
+
+    fn created_namespace(&self, name: &str) -> bool {
+        self.namespaces.get(name).is_some_and(|created| *created)
+    }
+
+    /// Notes that a creation is sent; without an answer it stays so.
+    pub(crate) fn ask(&mut self) {
+        self.unanswered += 1;
+    }
+
+    /// Notes an answer to a creation.
+    pub(crate) fn answer(&mut self) {
+        self.unanswered = self.unanswered.saturating_sub(1);
     }
 
     /// Whether the run created nothing.
@@ -50,15 +82,17 @@ impl RunObjects {
 
     /// Kinds, each with the namespaces it was created in.
     pub fn kinds(&self) -> impl Iterator<Item = (&Arc<Resource>, &BTreeSet<String>)> {
-        self.kinds.iter()
+        self.kinds
+            .iter()
+            .map(|(resource, namespaces)| (resource, namespaces))
     }
 
+    /// Where a kind was created, in whatever version.
     pub(crate) fn namespaces_of(&self, resource: &Resource) -> Vec<String> {
         self.kinds
-            .get(resource)
-            .into_iter()
-            .flatten()
-            .cloned()
+            .iter()
+            .filter(|(known, _)| known.is(&resource.group, &resource.plural))
+            .flat_map(|(_, namespaces)| namespaces.iter().cloned())
             .collect()
     }
 }
@@ -97,6 +131,8 @@ pub struct CleanReport {
     pub left_count: u64,
     /// What went wrong and was not made good by a later try, without repetition.
     pub errors: Vec<String>,
+    /// What could not be looked at and need not be, as far as can be told.
+    pub notes: Vec<String>,
 }
 
 impl CleanReport {
@@ -126,8 +162,8 @@ pub async fn clean(
     mut progress: impl FnMut(&CleanProgress),
 ) -> CleanReport {
     let deadline = tokio::time::Instant::now() + within;
-    let mut sweep = sweep::Sweep::new(cluster, run, deadline);
-    let targets = match sweep.targets(recorded).await {
+    let mut sweep = sweep::Sweep::new(cluster, run, recorded, deadline);
+    let targets = match sweep.targets().await {
         Ok(targets) => targets,
         Err(failure) => {
             return CleanReport {
@@ -167,7 +203,7 @@ pub async fn runs(cluster: &Cluster) -> Result<Vec<FoundRun>, ApiFailure> {
     let mut continue_token = String::new();
     loop {
         let page = cluster
-            .list_metadata(&namespaces, &scope, sweep::PAGE, &continue_token)
+            .list_metadata(&namespaces, &scope, look::PAGE, &continue_token)
             .await?;
         for metadata in &page.items {
             let Some(run) = metadata["labels"][RUN_LABEL]
@@ -201,4 +237,45 @@ fn age(created: &Value) -> Option<Duration> {
     SystemTime::now()
         .duration_since(SystemTime::from(created))
         .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resource(version: &str) -> Arc<Resource> {
+        Arc::new(Resource {
+            group: "example.io".into(),
+            version: version.into(),
+            plural: "widgets".into(),
+            kind: "Widget".into(),
+            namespaced: true,
+            verbs: Vec::new(),
+            subresources: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn a_kind_is_the_same_in_every_version() {
+        let mut objects = RunObjects::default();
+        objects.add(&resource("v1beta1"), "a");
+        objects.add(&resource("v1"), "b");
+        objects.add(&resource("v1"), "a");
+        assert_eq!(objects.kinds().count(), 1);
+        for version in ["v1", "v1beta1", "v2"] {
+            assert_eq!(objects.namespaces_of(&resource(version)), ["a", "b"]);
+        }
+        let mut other = (*resource("v1")).clone();
+        other.group = "example.com".into();
+        assert!(objects.namespaces_of(&other).is_empty());
+    }
+
+    #[test]
+    fn a_creation_is_unanswered_until_it_is_answered() {
+        let mut objects = RunObjects::default();
+        objects.ask();
+        objects.ask();
+        objects.answer();
+        assert_eq!(objects.unanswered, 1);
+    }
 }

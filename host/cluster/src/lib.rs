@@ -26,6 +26,7 @@ pub mod bulk;
 pub mod cleanup;
 mod credentials;
 mod error;
+mod gate;
 pub mod grant;
 mod in_cluster;
 mod kubeconfig;

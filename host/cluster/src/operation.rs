@@ -1,9 +1,10 @@
 //! One change of one object: checked against the grants, labelled, sent, tried again, stamped.
 
-use std::{sync::Arc, time::Instant};
+use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use kperf_load::Stop;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
@@ -81,6 +82,22 @@ pub(crate) struct Performed {
     pub(crate) result: Result<Bytes, ApiFailure>,
 }
 
+/// What is looked at of an object as stored.
+#[derive(Default, Deserialize)]
+struct Stored<'a> {
+    #[serde(borrow, default)]
+    metadata: StoredMetadata<'a>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct StoredMetadata<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    uid: Cow<'a, str>,
+}
+
 /// An operation that may be sent.
 struct Ready {
     prepared: Prepared,
@@ -108,7 +125,8 @@ impl Session {
         };
         if ready.creates {
             // Before it is sent: what is in flight when the run ends is then looked for as well.
-            self.record(&ready.resource, &ready.namespace);
+            self.record(&ready.resource, &ready.namespace, &ready.name);
+            self.objects_mut().ask();
         }
         let sent = Instant::now();
         let (result, retries) = tokio::select! {
@@ -117,6 +135,13 @@ impl Session {
             sent = self.send(&ready, stop) => sent,
         };
         let answered = Instant::now();
+        let is_answered = match &result {
+            Ok(_) => true,
+            Err(failure) => !failure.may_have_happened && failure.code != Code::Interrupted,
+        };
+        if ready.creates && is_answered {
+            self.objects_mut().answer();
+        }
         if let Ok(body) = &result
             && ready.creates
         {
@@ -170,16 +195,12 @@ impl Session {
     }
 
     fn note_created(&self, ready: &Ready, body: &[u8], sent: Instant, answered: Instant) {
-        let generated;
-        let mut name = ready.name.as_str();
-        if name.is_empty() {
-            let object: Value = serde_json::from_slice(body).unwrap_or_default();
-            generated = object["metadata"]["name"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned();
-            name = &generated;
-        }
+        let Stored { metadata } = serde_json::from_slice(body).unwrap_or_default();
+        // A generated name stands in the answer alone.
+        let name = match ready.name.as_str() {
+            "" => &*metadata.name,
+            given => given,
+        };
         if ready.resource.is("", "namespaces") {
             self.own_namespace(name);
         }
@@ -187,8 +208,9 @@ impl Session {
             sent_ns: self.ns_at(sent),
             answered_ns: self.ns_at(answered),
         };
+        let (resource, namespace) = (&ready.resource, &ready.namespace);
         self.stamps()
-            .put(&ready.resource, &ready.namespace, name, stamp);
+            .put(resource, namespace, name, &metadata.uid, stamp);
     }
 
     async fn prepare(&self, operation: &Operation) -> Result<Ready, ApiFailure> {

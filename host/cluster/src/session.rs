@@ -1,10 +1,14 @@
 //! A run's dealings with the cluster: every call checked against its grants, everything it creates
 //! labelled, recorded and stamped.
 
-use std::{sync::Arc, time::Duration, time::Instant};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use kperf_load::Stop;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use serde_json::{Value, json};
 
 use crate::{
@@ -29,6 +33,8 @@ pub struct Session {
     cluster: Cluster,
     run: RunId,
     policy: RwLock<Policy>,
+    /// Namespaces that the run owned until they went.
+    gone: Mutex<BTreeSet<String>>,
     objects: Mutex<RunObjects>,
     stamps: Stamps,
     epoch: Instant,
@@ -54,6 +60,7 @@ impl Session {
                 grants,
                 ..Policy::default()
             }),
+            gone: Mutex::default(),
             objects: Mutex::default(),
             stamps: Stamps::default(),
             epoch,
@@ -99,6 +106,10 @@ impl Session {
         self.objects.lock().clone()
     }
 
+    pub(crate) fn objects_mut(&self) -> MutexGuard<'_, RunObjects> {
+        self.objects.lock()
+    }
+
     pub(crate) fn limits(&self) -> &RetryLimits {
         &self.limits
     }
@@ -123,11 +134,23 @@ impl Session {
     pub(crate) fn own_namespace(&self, namespace: &str) {
         if !namespace.is_empty() {
             self.policy.write().namespaces.insert(namespace.to_owned());
+            self.objects.lock().add_namespace(namespace, true);
         }
     }
 
-    pub(crate) fn record(&self, resource: &Arc<Resource>, namespace: &str) {
-        self.objects.lock().add(resource, namespace);
+    /// It went; whoever creates it next, it is not the run's by what was known.
+    fn disown_namespace(&self, namespace: &str) {
+        if self.policy.write().namespaces.remove(namespace) {
+            self.gone.lock().insert(namespace.to_owned());
+        }
+    }
+
+    pub(crate) fn record(&self, resource: &Arc<Resource>, namespace: &str, name: &str) {
+        let mut objects = self.objects.lock();
+        objects.add(resource, namespace);
+        if resource.is("", "namespaces") {
+            objects.add_namespace(name, false);
+        }
     }
 
     /// A read, tried again where that helps.
@@ -342,7 +365,7 @@ impl Session {
     /// Creates a namespace that the run then owns. One that it owns already is fine.
     ///
     /// # Errors
-    /// `already-exists` if it is not the run's; and see [`Session::create`].
+    /// `already-exists` if it is not the run's, `conflict` while it is being deleted; and see [`Session::create`].
     pub async fn create_namespace(
         &self,
         name: &str,
@@ -357,7 +380,22 @@ impl Session {
         });
         match self.create(&manifest.to_string()).await {
             Err(failure) if failure.code == Code::AlreadyExists && self.owns_namespace(name) => {
-                Ok(())
+                let namespace = self.get("v1", "Namespace", "", name).await?;
+                let metadata = &namespace["metadata"];
+                if !self.run.owns(metadata) {
+                    // Ours went, and somebody else was faster.
+                    self.disown_namespace(name);
+                    return Err(failure);
+                }
+                if metadata["deletionTimestamp"].is_null() {
+                    return Ok(());
+                }
+                Err(ApiFailure::own(
+                    Code::Conflict,
+                    format!(
+                        "namespace {name:?} is being deleted; wait until it is gone, then create it anew"
+                    ),
+                ))
             }
             result => result.map(drop),
         }
@@ -371,7 +409,7 @@ impl Session {
         self.delete("v1", "Namespace", "", name).await
     }
 
-    /// Waits until namespaces are gone; the run then no longer owns them.
+    /// Waits until namespaces are gone; the run then no longer owns them. Of those it owned before, it is known.
     ///
     /// # Errors
     /// `timeout`, which says what holds on; and see [`Session::create`].
@@ -385,12 +423,22 @@ impl Session {
         loop {
             let mut holding = None;
             while let Some(name) = left.last() {
+                if !self.owns_namespace(name) && self.gone.lock().contains(name) {
+                    left.pop();
+                    continue;
+                }
+                let was_ours = self.owns_namespace(name);
                 match self.get("v1", "Namespace", "", name).await {
                     Err(failure) if failure.code == Code::NotFound => {
-                        self.policy.write().namespaces.remove(name);
+                        self.disown_namespace(name);
                         left.pop();
                     }
                     Err(failure) => return Err(failure),
+                    // Ours went, and somebody else created it anew.
+                    Ok(namespace) if was_ours && !self.run.owns(&namespace["metadata"]) => {
+                        self.disown_namespace(name);
+                        left.pop();
+                    }
                     Ok(namespace) => {
                         holding = Some(crate::cleanup::what_holds(&namespace));
                         break;

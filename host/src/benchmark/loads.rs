@@ -7,7 +7,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use kperf_cluster::{Session, grant::Asked};
+use kperf_cluster::Session;
 use kperf_load::{
     Stop, measure,
     plan::{PhasePlan, Target},
@@ -224,19 +224,12 @@ impl Run {
 /// A load's requests are checked as every other call of the benchmark is.
 fn gate(session: Arc<Session>) -> Gate {
     Arc::new(move |method, path| {
-        let refused = |message: String| SourceError {
-            code: "denied".to_owned(),
-            message,
-        };
-        match Asked::of(method.as_str(), path) {
-            Asked::Resource(request) => session
-                .decide(&request)
-                .map_err(|error| refused(format!("the load asks for {method} {path}: {error}"))),
-            Asked::Fact => Ok(()),
-            Asked::Other => Err(refused(format!(
-                "the load asks for {method} {path}, which no grant can allow"
-            ))),
-        }
+        session
+            .gate(method.as_str(), path)
+            .map_err(|refused| SourceError {
+                code: refused.code.to_string(),
+                message: refused.message,
+            })
     })
 }
 

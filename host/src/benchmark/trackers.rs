@@ -156,6 +156,13 @@ impl Following {
             })
     }
 
+    /// When the run asked for an object, if it did.
+    fn created(&self, object: &ObjectRecord) -> Option<kperf_cluster::Stamp> {
+        self.session
+            .stamps()
+            .get(&self.resource, &object.namespace, &object.name, &object.uid)
+    }
+
     /// Every object, a page at a time.
     fn for_each(&self, mut what: impl FnMut(&ObjectRecord)) {
         for first in (0..).step_by(PAGE) {
@@ -267,10 +274,7 @@ impl TrackerHandle for Following {
         let page = self.tracker.objects(first..first.saturating_add(PAGE));
         page.iter()
             .map(|object| {
-                let created =
-                    self.session
-                        .stamps()
-                        .get(&self.resource, &object.namespace, &object.name);
+                let created = self.created(object);
                 Tracked {
                     namespace: object.namespace.to_string(),
                     name: object.name.clone(),
@@ -321,19 +325,24 @@ impl TrackerHandle for Following {
         let mut values_ns = Vec::new();
         let mut missing = 0;
         self.for_each(|object| {
-            let begun = match from {
-                From::Sent | From::Answered => self
-                    .session
-                    .stamps()
-                    .get(&self.resource, &object.namespace, &object.name)
-                    .map(|stamp| match from {
-                        From::Answered => stamp.answered_ns,
-                        _ => stamp.sent_ns,
-                    }),
-                From::Milestone(index) => time_ns(object, index, received),
-            };
-            match begun.zip(time_ns(object, to, received)) {
-                Some((begun, ended)) => values_ns.push(ended.saturating_sub(begun)),
+            let latency_ns = time_ns(object, to, received).and_then(|ended| match from {
+                From::Sent | From::Answered => {
+                    let created = self.created(object)?;
+                    // What was there before it was asked for is not of this request (an apply that found the
+                    // object there): no latency, rather than one of 0.
+                    let since_sent = ended.checked_sub(created.sent_ns)?;
+                    Some(match from {
+                        // The news of an object may overtake the answer to its request.
+                        From::Answered => ended.saturating_sub(created.answered_ns),
+                        _ => since_sent,
+                    })
+                }
+                From::Milestone(index) => {
+                    time_ns(object, index, received).map(|begun| ended.saturating_sub(begun))
+                }
+            });
+            match latency_ns {
+                Some(latency_ns) => values_ns.push(latency_ns),
                 None => missing += 1,
             }
         });

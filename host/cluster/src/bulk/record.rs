@@ -98,7 +98,7 @@ impl Record {
         }
     }
 
-    pub(super) fn into_outcome(self, name: &str, is_interrupted: bool) -> BulkOutcome {
+    pub(super) fn into_outcome(self, name: &str) -> BulkOutcome {
         let (start, start_time) = self
             .start
             .unwrap_or_else(|| (Instant::now(), SystemTime::now()));
@@ -131,8 +131,8 @@ impl Record {
                 code: failure.code.to_string(),
                 message: failure.message.clone(),
             }),
-            None if !is_interrupted => Ended::Completed,
-            _ => Ended::Interrupted,
+            Some(_) => Ended::Interrupted,
+            None => Ended::Completed,
         };
         BulkOutcome {
             actions: self.actions,
@@ -194,7 +194,7 @@ mod tests {
             ..ApiFailure::own(Code::Conflict, "no")
         };
         record.sent(&performed(sent, 20, Err(failure)), start, false);
-        let outcome = record.into_outcome("x", false);
+        let outcome = record.into_outcome("x");
         assert_eq!((outcome.succeeded, outcome.failed), (1, 1));
         assert_eq!(outcome.phase.length, Duration::from_millis(50));
         assert_eq!(outcome.phase.ended, Ended::Completed);
@@ -224,7 +224,7 @@ mod tests {
         for _ in 0..100 {
             record.unsent(&class);
         }
-        let outcome = record.into_outcome("x", false);
+        let outcome = record.into_outcome("x");
         assert_eq!(outcome.failed, 1100);
         assert_eq!(outcome.messages["unknown/0"].len(), MAX_MESSAGES);
         assert_eq!(outcome.phase.series[0].errors.len(), MAX_CLASSES + 1);

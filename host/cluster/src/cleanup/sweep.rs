@@ -8,14 +8,18 @@ use std::{
 
 use tokio::{task::JoinSet, time::Instant};
 
-use super::{CleanProgress, CleanReport, Left, RunObjects, found::Found};
+use super::{
+    CleanProgress, CleanReport, Left, RunObjects,
+    found::Found,
+    look::{Look, Target, is_passing, timely},
+};
 use crate::{
-    api::{ApiFailure, Cluster, Code, DeleteOptions, Resource, Scope},
+    api::{ApiFailure, Cluster, Code, Resource},
     run::RunId,
 };
 
-/// Objects in one page of a list.
-pub(super) const PAGE: u32 = 500;
+/// Time a server gets to end the creations it did not answer, before the last look.
+const SETTLE: Duration = Duration::from_secs(2);
 /// First and longest pause between two looks at the same kinds.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
 /// Requests at once.
@@ -25,25 +29,32 @@ const MAX_NAMED: usize = 100;
 /// Errors reported.
 const ERRORS_KEPT: usize = 20;
 
-/// A kind, and where the run says it created it; empty = anywhere.
-#[derive(Clone, Debug)]
-pub(super) struct Target {
-    resource: Arc<Resource>,
-    namespaces: BTreeSet<String>,
-}
-
 /// What is known of a target.
 #[derive(Debug, Default)]
 struct State {
     /// By namespace and name.
     seen: BTreeSet<(String, String)>,
     left: Vec<Found>,
-    error: Option<String>,
+    error: Option<ApiFailure>,
+    /// Where its objects can be; `None` if they live in no namespace.
+    within: Option<Within>,
+}
+
+/// Where objects of a namespaced kind can be.
+#[derive(Debug, PartialEq, Eq)]
+enum Within {
+    /// In namespaces that the run created.
+    Own,
+    /// In others as well.
+    Anywhere,
+    /// Nobody recorded it.
+    Unknown,
 }
 
 pub(super) struct Sweep<'a> {
     cluster: &'a Cluster,
     run: &'a RunId,
+    recorded: Option<&'a RunObjects>,
     deadline: Instant,
     states: BTreeMap<String, State>,
 }
@@ -60,26 +71,34 @@ fn stage(resource: &Resource) -> usize {
 }
 
 impl<'a> Sweep<'a> {
-    pub(super) fn new(cluster: &'a Cluster, run: &'a RunId, deadline: Instant) -> Self {
+    pub(super) fn new(
+        cluster: &'a Cluster,
+        run: &'a RunId,
+        recorded: Option<&'a RunObjects>,
+        deadline: Instant,
+    ) -> Self {
         Self {
             cluster,
             run,
+            recorded,
             deadline,
             states: BTreeMap::new(),
         }
     }
 
     /// The kinds to look at. Waits for a server that is away.
-    pub(super) async fn targets(
-        &self,
-        recorded: Option<&RunObjects>,
-    ) -> Result<Vec<Target>, ApiFailure> {
-        if let Some(recorded) = recorded {
+    pub(super) async fn targets(&self) -> Result<Vec<Target>, ApiFailure> {
+        if let Some(recorded) = self.recorded {
             return Ok(recorded
                 .kinds()
                 .map(|(resource, namespaces)| Target {
                     resource: Arc::clone(resource),
                     namespaces: namespaces.clone(),
+                    names: if resource.is("", "namespaces") {
+                        recorded.namespaces.keys().cloned().collect()
+                    } else {
+                        BTreeSet::new()
+                    },
                 })
                 .collect());
         }
@@ -106,6 +125,7 @@ impl<'a> Sweep<'a> {
             .map(|resource| Target {
                 resource: Arc::new(resource),
                 namespaces: BTreeSet::new(),
+                names: BTreeSet::new(),
             })
             .collect())
     }
@@ -116,6 +136,7 @@ impl<'a> Sweep<'a> {
         progress: &mut impl FnMut(&CleanProgress),
     ) {
         let mut stages: [Vec<Target>; 3] = Default::default();
+        let all = targets.clone();
         for target in targets {
             stages[stage(&target.resource)].push(target);
         }
@@ -123,14 +144,67 @@ impl<'a> Sweep<'a> {
         for (number, mut targets) in stages.into_iter().enumerate() {
             let left = self.deadline.saturating_duration_since(Instant::now());
             let until = if number == 2 {
-                // With its namespace goes what would not go before it.
+                // With its namespace goes what would not go before it. A little time is for the last look.
                 targets.append(&mut unfinished);
-                self.deadline
+                Instant::now() + left * 9 / 10
             } else {
                 // What hangs must not keep the next stage from its time.
                 Instant::now() + left / 2
             };
             unfinished.append(&mut self.stage(targets, until, progress).await);
+        }
+        self.last_look(all, unfinished, progress).await;
+    }
+
+    /// Looks again: at what is not done, at what could not be looked at or asked to go (its namespace may have
+    /// taken it along), and at all that the run recorded.
+    async fn last_look(
+        &mut self,
+        all: Vec<Target>,
+        unfinished: Vec<Target>,
+        progress: &mut impl FnMut(&CleanProgress),
+    ) {
+        let are_namespaces_gone = self.are_namespaces_gone();
+        let is_wanted = |target: &Target| {
+            let state = self.states.get(&target.resource.to_string());
+            let is_clean =
+                state.is_some_and(|state| state.error.is_none() && state.left.is_empty());
+            match self.recorded {
+                // Nothing can come into a namespace that is gone.
+                Some(recorded) => {
+                    !(is_clean
+                        && are_namespaces_gone
+                        && target.resource.namespaced
+                        && target.is_within_own(recorded))
+                }
+                None => {
+                    let is_same = |other: &Target| other.resource == target.resource;
+                    !is_clean || unfinished.iter().any(is_same)
+                }
+            }
+        };
+        let mut targets: Vec<Target> = all.into_iter().filter(is_wanted).collect();
+        if targets.is_empty() {
+            return;
+        }
+        if let Some(recorded) = self.recorded
+            && are_namespaces_gone
+        {
+            // With a namespace go the rights in it.
+            for target in &mut targets {
+                let is_other = |namespace: &String| !recorded.created_namespace(namespace);
+                target.namespaces.retain(is_other);
+            }
+        }
+        if self
+            .recorded
+            .is_some_and(|recorded| recorded.unanswered > 0)
+        {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            tokio::time::sleep(SETTLE.min(left / 2)).await;
+        }
+        if Instant::now() < self.deadline {
+            self.stage(targets, self.deadline, progress).await;
         }
     }
 
@@ -180,7 +254,12 @@ impl<'a> Sweep<'a> {
     /// Whether the target wants another look.
     fn note(&mut self, target: &Target, look: Look) -> bool {
         let state = self.states.entry(target.resource.to_string()).or_default();
-        state.error = look.error.map(|failure| failure.to_string());
+        state.within = target.resource.namespaced.then(|| match self.recorded {
+            None => Within::Unknown,
+            Some(recorded) if target.is_within_own(recorded) => Within::Own,
+            Some(_) => Within::Anywhere,
+        });
+        state.error = look.error;
         if let Some(found) = look.found {
             for object in &found {
                 let key = (object.namespace.clone(), object.name.clone());
@@ -201,9 +280,23 @@ impl<'a> Sweep<'a> {
         }
     }
 
+    /// Whether the run's namespaces were looked for, and none is left.
+    fn are_namespaces_gone(&self) -> bool {
+        self.states
+            .get("namespaces")
+            .is_some_and(|state| state.error.is_none() && state.left.is_empty())
+    }
+
     pub(super) fn into_report(self) -> CleanReport {
         let mut report = CleanReport::default();
-        for (resource, state) in self.states {
+        let are_namespaces_gone = self.are_namespaces_gone();
+        for (resource, mut state) in self.states {
+            if are_namespaces_gone && let Some(note) = state.taken_along() {
+                report.notes.push(format!("{resource}: {note}"));
+                // From a look before they went.
+                state.left.clear();
+                state.error = None;
+            }
             let gone = state.seen.len().saturating_sub(state.left.len()) as u64;
             if gone > 0 {
                 report.deleted.insert(resource.clone(), gone);
@@ -228,160 +321,21 @@ impl<'a> Sweep<'a> {
     }
 }
 
-/// One look at one kind: what there is, after it was asked to go.
-#[derive(Debug, Default)]
-struct Look {
-    /// `None` when it could not be listed.
-    found: Option<Vec<Found>>,
-    error: Option<ApiFailure>,
-    /// Another look would meet the same.
-    hopeless: bool,
-}
-
-impl Look {
-    async fn at(cluster: &Cluster, run: &RunId, target: &Target, until: Instant) -> Self {
-        let found = match list(cluster, run, target, until).await {
-            Ok(found) => found,
-            // The kind itself is gone, and its objects with it.
-            Err(failure) if failure.code == Code::NotFound => Vec::new(),
-            Err(failure) => {
-                return Self {
-                    hopeless: !is_passing(&failure),
-                    error: Some(failure),
-                    found: None,
-                };
+impl State {
+    /// What to say instead of an error, now that the run's namespaces are gone; `None` if it stays an error.
+    fn taken_along(&self) -> Option<String> {
+        let error = self.error.as_ref()?;
+        match self.within.as_ref()? {
+            Within::Own => Some(format!(
+                "went with the namespaces of the run, but could not be looked at: {error}"
+            )),
+            Within::Unknown if error.code == Code::Forbidden && self.left.is_empty() => {
+                Some(format!(
+                    "what was in the namespaces of the run went with them; whether there is more could not be looked \
+                 at: {error}"
+                ))
             }
-        };
-        let mut look = Self::default();
-        if let Err(failure) = ask_to_go(cluster, run, &target.resource, &found, until).await {
-            look.hopeless = !is_passing(&failure);
-            look.error = Some(failure);
+            _ => None,
         }
-        look.found = Some(found);
-        look
-    }
-}
-
-/// Whether a failure may be gone the next time.
-fn is_passing(failure: &ApiFailure) -> bool {
-    matches!(
-        failure.code,
-        Code::Throttled | Code::Timeout | Code::Unreachable | Code::Conflict
-    ) || failure.status >= 500
-        || failure.status == 410
-}
-
-async fn timely<T>(
-    until: Instant,
-    call: impl Future<Output = Result<T, ApiFailure>>,
-) -> Result<T, ApiFailure> {
-    match tokio::time::timeout_at(until, call).await {
-        Ok(result) => result,
-        Err(_) => Err(ApiFailure::own(
-            Code::Timeout,
-            "the time for cleaning up was over before the server answered",
-        )),
-    }
-}
-
-/// Everything of a kind that carries the label: in the whole cluster or, where that is forbidden, in the
-/// namespaces the run says.
-async fn list(
-    cluster: &Cluster,
-    run: &RunId,
-    target: &Target,
-    until: Instant,
-) -> Result<Vec<Found>, ApiFailure> {
-    match list_in(cluster, run, &target.resource, "", until).await {
-        Err(failure)
-            if failure.code == Code::Forbidden
-                && target.resource.namespaced
-                && !target.namespaces.is_empty() =>
-        {
-            let mut all = Vec::new();
-            for namespace in &target.namespaces {
-                match list_in(cluster, run, &target.resource, namespace, until).await {
-                    // Where a namespace is gone, rights in it can be gone as well.
-                    Err(gone) if gone.code == Code::NotFound => {}
-                    result => all.extend(result?),
-                }
-            }
-            Ok(all)
-        }
-        result => result,
-    }
-}
-
-async fn list_in(
-    cluster: &Cluster,
-    run: &RunId,
-    resource: &Resource,
-    namespace: &str,
-    until: Instant,
-) -> Result<Vec<Found>, ApiFailure> {
-    let scope = Scope {
-        namespace: namespace.to_owned(),
-        label_selector: run.selector(),
-        ..Scope::default()
-    };
-    let mut found = Vec::new();
-    let mut continue_token = String::new();
-    loop {
-        let page = timely(
-            until,
-            cluster.list_metadata(resource, &scope, PAGE, &continue_token),
-        )
-        .await?;
-        // What the server selected is looked at again: nothing else must ever be deleted.
-        let ours = page.items.iter().filter(|metadata| run.owns(metadata));
-        found.extend(ours.map(Found::new));
-        continue_token = page.continue_token;
-        if continue_token.is_empty() {
-            return Ok(found);
-        }
-    }
-}
-
-async fn ask_to_go(
-    cluster: &Cluster,
-    run: &RunId,
-    resource: &Resource,
-    found: &[Found],
-    until: Instant,
-) -> Result<(), ApiFailure> {
-    let staying = || found.iter().filter(|object| !object.leaving);
-    let mut first_failure = Ok(());
-    if resource.can("deletecollection") && !resource.is("", "namespaces") {
-        let namespaces: BTreeSet<&str> = staying().map(|o| o.namespace.as_str()).collect();
-        let options = DeleteOptions::default();
-        for namespace in namespaces {
-            let scope = Scope {
-                namespace: namespace.to_owned(),
-                label_selector: run.selector(),
-                ..Scope::default()
-            };
-            let call = cluster.delete_collection(resource, &scope, &options);
-            let result = timely(until, call).await;
-            first_failure = first_failure.and(tolerate_gone(result));
-        }
-        return first_failure;
-    }
-    for object in staying() {
-        let options = DeleteOptions {
-            // Not one that came after it under the same name.
-            uid: Some(object.uid.clone()),
-            ..DeleteOptions::default()
-        };
-        let call = cluster.delete(resource, &object.namespace, &object.name, &options);
-        let result = timely(until, call).await;
-        first_failure = first_failure.and(tolerate_gone(result));
-    }
-    first_failure
-}
-
-fn tolerate_gone(result: Result<(), ApiFailure>) -> Result<(), ApiFailure> {
-    match result {
-        Err(failure) if failure.code == Code::NotFound => Ok(()),
-        result => result,
     }
 }

@@ -7,17 +7,22 @@ use super::{Request, Verb};
 pub enum Asked<'a> {
     /// Something is done to a resource.
     Resource(Request<'a>),
-    /// A path that belongs to no resource is read: `/version`, `/readyz`, discovery.
+    /// What everybody may know is read: `/version`, `/readyz`, discovery, `/openapi`.
     Fact,
-    /// A path or method of another kind. No grant names it.
+    /// A path or method of another kind, such as `/metrics` and `/debug/pprof`. No grant names it.
     Other,
 }
 
 impl<'a> Asked<'a> {
-    /// Reads a method and a path with its query. What the server might read in another way (escapes, empty or dotted
-    /// segments, the old `watch` and `proxy` prefixes) is [`Asked::Other`].
+    /// Reads a method and a path with its query. What might be sent or read in another way (escapes, empty or dotted
+    /// segments, the old `watch` and `proxy` prefixes, fragments, two answers to whether it watches) is
+    /// [`Asked::Other`].
     #[must_use]
     pub fn of(method: &str, path_and_query: &'a str) -> Self {
+        // A client cuts what follows.
+        if path_and_query.contains('#') {
+            return Self::Other;
+        }
         let (path, query) = path_and_query
             .split_once('?')
             .unwrap_or((path_and_query, ""));
@@ -36,7 +41,7 @@ impl<'a> Asked<'a> {
         };
         if rest.is_empty() {
             return match method {
-                "GET" | "HEAD" => Self::Fact,
+                "GET" | "HEAD" if is_fact(&segments) => Self::Fact,
                 _ => Self::Other,
             };
         }
@@ -53,14 +58,13 @@ impl<'a> Asked<'a> {
             [resource, name, subresource, ..] => (*resource, Some(*name), *subresource),
             [] => return Self::Other,
         };
-        let watches = query.split('&').any(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, "true"));
-            // `watch=0` asks for a list; whatever else is there may be read as true.
-            key == "watch" && !matches!(value, "0" | "false")
-        });
+        let Some(watches) = watches(query) else {
+            return Self::Other;
+        };
         let verb = match (method, name.is_some()) {
-            ("GET" | "HEAD", _) if watches => Verb::Watch,
+            // One object is not watched in this way, whatever the query says.
             ("GET" | "HEAD", true) => Verb::Get,
+            ("GET" | "HEAD", false) if watches => Verb::Watch,
             ("GET" | "HEAD", false) => Verb::List,
             ("POST", _) => Verb::Create,
             ("PUT", _) => Verb::Update,
@@ -78,6 +82,41 @@ impl<'a> Asked<'a> {
             name,
         })
     }
+}
+
+/// Whether a path below no resource tells only what every client needs. Others tell more (`/metrics`, `/logs`,
+/// `/configz`) or make work (`/debug/pprof/profile`).
+fn is_fact(segments: &[&str]) -> bool {
+    matches!(
+        segments,
+        ["version"]
+            | ["healthz" | "livez" | "readyz" | "openapi", ..]
+            | ["api"]
+            | ["api", _]
+            | ["apis"]
+            | ["apis", _]
+            | ["apis", _, _]
+    )
+}
+
+/// Whether a list is a watch; `None` where servers could differ.
+fn watches(query: &str) -> Option<bool> {
+    let escapes_are_whole = query.split('%').skip(1).all(|rest| {
+        let mut digits = rest.bytes().take(2);
+        digits.len() == 2 && digits.all(|digit| digit.is_ascii_hexdigit())
+    });
+    // A pair with `;` or half an escape is dropped by some and read by others.
+    if query.contains(';') || !escapes_are_whole {
+        return None;
+    }
+    let mut values = form_urlencoded::parse(query.as_bytes())
+        .filter_map(|(key, value)| (key == "watch").then_some(value));
+    let first = values.next();
+    if values.next().is_some() {
+        return None;
+    }
+    // `watch=0` asks for a list; whatever else is there is read as true.
+    Some(first.is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false")))
 }
 
 #[cfg(test)]
@@ -131,6 +170,15 @@ mod tests {
                 "update  namespaces finalize  a",
             ),
             ("PATCH", "/api/v1/nodes/n/", "patch  nodes   n"),
+            ("GET", "/api/v1/pods?wat%63h=1", "watch  pods   "),
+            ("GET", "/api/v1/pods?limit=5&watch", "watch  pods   "),
+            ("GET", "/api/v1/pods?watch=%46alse", "list  pods   "),
+            ("GET", "/api/v1/pods?x=watch", "list  pods   "),
+            (
+                "GET",
+                "/api/v1/namespaces/a/pods/p?watch=1",
+                "get  pods  a p",
+            ),
         ] {
             let Asked::Resource(request) = Asked::of(method, path) else {
                 panic!("{method} {path}");
@@ -149,19 +197,44 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_no_resource_can_be_read_and_no_more() {
+    fn what_every_client_needs_can_be_read_and_no_more() {
         for path in [
             "/version",
+            "/version/",
+            "/healthz",
+            "/livez/ping",
             "/readyz?verbose",
-            "/apis",
+            "/api",
             "/api/v1",
+            "/apis",
+            "/apis/apps",
             "/apis/apps/v1",
-            "/metrics",
+            "/openapi/v2",
+            "/openapi/v3/apis/apps/v1",
         ] {
             assert_eq!(Asked::of("GET", path), Asked::Fact, "{path}");
             assert_eq!(Asked::of("POST", path), Asked::Other, "{path}");
         }
         for path in [
+            "/",
+            "/metrics",
+            "/metrics/cadvisor",
+            "/debug/pprof/profile?seconds=60",
+            "/logs",
+            "/logs/audit.log",
+            "/configz",
+            "/version/x",
+            "/healthzz",
+            "/openid/v1/jwks",
+            "/.well-known/openid-configuration",
+            "/version#x",
+            "/api/v1/namespaces/a#/pods",
+            "/api/v1/namespaces/a/pods/p#/log",
+            "/api/v1/pods?limit=1#&watch=1",
+            "/api/v1/pods?watch=0&watch=1",
+            "/api/v1/pods?watch=1;x",
+            "/api/v1/pods?%zz=1&watch=1",
+            "/api/v1/pods?watch=1%4",
             "",
             "api/v1/pods",
             "/api/v1/namespaces/a/../b/pods",

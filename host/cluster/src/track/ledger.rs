@@ -19,6 +19,7 @@ use super::{
     plan::{self, Plan},
     spec::TrackSpec,
 };
+use crate::stamps::uid_by_name;
 
 /// What has happened so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -287,15 +288,26 @@ impl Ledger {
             } else {
                 goal.checks.iter().all(|check| check.holds(slots))
             };
-            if holds && stamp.is_none() {
-                *reached += 1;
-                *stamp = Some(Stamp {
-                    received_ns,
-                    api_unix_us: goal.api_time.and_then(|slot| api_time(slots, slot)),
-                    initial: origin == Origin::Initial,
-                    inferred: origin == Origin::Relist,
-                    resumed: origin == Origin::Resumed,
-                });
+            let api_unix_us = || goal.api_time.and_then(|slot| api_time(slots, slot));
+            match stamp {
+                None if holds => {
+                    *reached += 1;
+                    *stamp = Some(Stamp {
+                        received_ns,
+                        api_unix_us: api_unix_us(),
+                        initial: origin == Origin::Initial,
+                        inferred: origin == Origin::Relist,
+                        resumed: origin == Origin::Resumed,
+                    });
+                }
+                // The field may be written after what it is the time of; once the milestone was left, it is the
+                // time of something else.
+                Some(stamp)
+                    if holds && stamp.api_unix_us.is_none() && object.holds & 1 << i != 0 =>
+                {
+                    stamp.api_unix_us = api_unix_us();
+                }
+                _ => {}
             }
             // What is gone is in no state, but may have reached one with its last words.
             set(&mut object.holds, i, holds && (goal.deleted || !gone), now);
@@ -322,7 +334,7 @@ impl Ledger {
         let uid = match text(slots, plan::UID).filter(|uid| !uid.is_empty()) {
             Some(uid) => Uid::new(&uid),
             // Some aggregated APIs serve objects without UID; their name has to do.
-            None => Uid::Text(format!("{namespace}/{name}").into()),
+            None => Uid::Text(uid_by_name(&namespace, &name).into()),
         };
         if let Some(index) = self.index.get(&uid) {
             return Ok(*index as usize);

@@ -57,6 +57,39 @@ async fn count_of_ours(session: &Session) -> usize {
     session.list("v1", "ConfigMap", &scope).await.unwrap().len()
 }
 
+async fn uid_of(session: &Session, name: &str) -> String {
+    let object = session.get("v1", "ConfigMap", "mine", name).await.unwrap();
+    object["metadata"]["uid"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn stamps_are_of_one_object_and_its_creation() {
+    let test = TestCluster::start().await;
+    let session = with_namespace(&test, "", Stop::new()).await;
+    let maps = session.cluster().kind("v1", "ConfigMap").await.unwrap();
+    let manifest = configmap("mine", "x").to_string();
+    session.create(&manifest).await.unwrap();
+    let first = uid_of(&session, "x").await;
+    let created = session.stamps().get(&maps, "mine", "x", &first).unwrap();
+    session.apply(&manifest).await.unwrap();
+    let applied = session.stamps().get(&maps, "mine", "x", &first);
+    assert_eq!(applied, Some(created));
+
+    session
+        .delete("v1", "ConfigMap", "mine", "x")
+        .await
+        .unwrap();
+    session.apply(&manifest).await.unwrap();
+    let second = uid_of(&session, "x").await;
+    assert_ne!(first, second);
+    let later = session.stamps().get(&maps, "mine", "x", &second).unwrap();
+    assert!(later.sent_ns >= created.answered_ns);
+    assert_eq!(
+        session.stamps().get(&maps, "mine", "x", &first),
+        Some(created)
+    );
+}
+
 #[tokio::test]
 async fn five_hundred_at_a_pace() {
     let test = TestCluster::start().await;
@@ -94,9 +127,10 @@ async fn five_hundred_at_a_pace() {
     assert_eq!(count_of_ours(&session).await, 500);
 
     let maps = session.cluster().kind("v1", "ConfigMap").await.unwrap();
-    let stamp = session.stamps().get(&maps, "mine", "m-499").unwrap();
+    let uid = uid_of(&session, "m-499").await;
+    let stamp = session.stamps().get(&maps, "mine", "m-499", &uid).unwrap();
     assert!(stamp.sent_ns >= 400_000_000 && stamp.answered_ns > stamp.sent_ns);
-    assert_eq!(session.stamps().get(&maps, "mine", "m-500"), None);
+    assert_eq!(session.stamps().get(&maps, "mine", "m-498", &uid), None);
 }
 
 #[tokio::test]
@@ -118,9 +152,14 @@ async fn actions_run_in_parallel_up_to_the_bound() {
     let outcome = bulk.finish().await;
     assert_eq!(outcome.succeeded, 100);
     let maps = session.cluster().kind("v1", "ConfigMap").await.unwrap();
-    let stamps: Vec<_> = (0..100)
-        .filter_map(|i| session.stamps().get(&maps, "mine", &format!("m-{i}")))
-        .collect();
+    test.sim.faults().set("".parse().unwrap());
+    let mut stamps = Vec::new();
+    for i in 0..100 {
+        let name = format!("m-{i}");
+        let uid = uid_of(&session, &name).await;
+        stamps.extend(session.stamps().get(&maps, "mine", &name, &uid));
+    }
+    assert_eq!(stamps.len(), 100);
     let most_at_once = stamps
         .iter()
         .map(|one| {
@@ -334,6 +373,7 @@ async fn a_stop_ends_it_and_keeps_what_was_done() {
     assert_eq!(outcome.succeeded, 3);
     assert_eq!(outcome.phase.ended, Ended::Interrupted);
     assert_eq!(outcome.phase.counters[counter::DROPPED], 1);
+    assert_eq!(outcome.error.unwrap().code, Code::Interrupted);
     let refused = session.create_namespace("other", &[]).await.unwrap_err();
     assert_eq!(refused.code, Code::Interrupted);
 }

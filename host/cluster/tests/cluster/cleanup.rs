@@ -1,12 +1,18 @@
 use std::time::{Duration, Instant};
 
 use kperf_cluster::{
-    RunId,
+    RUN_LABEL, RunId,
+    api::Cluster,
     cleanup::{CleanReport, clean, runs},
 };
 use serde_json::{Value, json};
 
-use crate::cluster::{TestCluster, configmap, widget, widget_definition};
+use tokio::sync::mpsc;
+
+use crate::{
+    cluster::{TestCluster, configmap, widget, widget_definition},
+    rights::{Verdict, judged},
+};
 
 const LONG: Duration = Duration::from_secs(60);
 const GRANTS: &str = "create:*.* create:customresourcedefinitions.apiextensions.k8s.io";
@@ -219,4 +225,154 @@ async fn runs_are_listed() {
         ]
     );
     assert!(found.iter().all(|found| found.age.is_some()));
+}
+
+/// The test's cluster, with a judge before it.
+async fn behind(
+    test: &TestCluster,
+    judge: impl Fn(&str) -> Verdict + Send + Sync + 'static,
+) -> Cluster {
+    judged(test.sim.address(), &test.sim.kubeconfig(), judge).await
+}
+
+fn secret(namespace: &str) -> String {
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": namespace, "name": "of-r1"},
+    })
+    .to_string()
+}
+
+#[tokio::test]
+async fn what_may_not_be_listed_goes_with_its_namespace() {
+    for is_recorded in [true, false] {
+        let test = TestCluster::start_plain().await;
+        let session = test.session("r1", "");
+        session.create_namespace("mine", &[]).await.unwrap();
+        session.create(&secret("mine")).await.unwrap();
+        let objects = session.objects();
+        let cluster = behind(&test, |request| {
+            if request.starts_with("GET") && request.contains("/secrets") {
+                Verdict::Forbid
+            } else {
+                Verdict::Pass
+            }
+        })
+        .await;
+        let recorded = is_recorded.then_some(&objects);
+        // The second one finds no namespace any more.
+        for _ in 0..2 {
+            let report = clean(&cluster, &run(), recorded, LONG, |_| {}).await;
+            assert!(report.is_complete(), "{report:?}");
+            assert_eq!(report.notes.len(), 1, "{report:?}");
+            assert!(report.notes[0].starts_with("secrets: "), "{report:?}");
+        }
+        let left = test.names("v1", "Secret").await;
+        assert!(!left.contains(&"of-r1".to_owned()), "{left:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_may_not_be_listed_outside_is_an_error() {
+    let test = TestCluster::start_plain().await;
+    let session = test.session("r1", "create:secrets@ns-0");
+    session.create_namespace("mine", &[]).await.unwrap();
+    // It is somebody else's, although the run asked for it.
+    session.create_namespace("ns-0", &[]).await.unwrap_err();
+    session.create(&secret("ns-0")).await.unwrap();
+    let cluster = behind(&test, |request| {
+        if request.starts_with("GET") && request.contains("/secrets") {
+            Verdict::Forbid
+        } else {
+            Verdict::Pass
+        }
+    })
+    .await;
+    let report = clean(&cluster, &run(), Some(&session.objects()), LONG, |_| {}).await;
+    assert_eq!(report.errors, ["secrets: not for you"]);
+    assert!(!report.is_complete());
+}
+
+#[tokio::test]
+async fn rights_that_went_with_a_namespace_are_not_missed() {
+    let test = TestCluster::start_plain().await;
+    let session = test.session("r1", "create:secrets@ns-0");
+    session.create_namespace("mine", &[]).await.unwrap();
+    session.create(&secret("mine")).await.unwrap();
+    session.create(&secret("ns-0")).await.unwrap();
+    let cluster = behind(&test, |request| {
+        let is_elsewhere = request.contains("/secrets") && !request.contains("/ns-0/");
+        if request.starts_with("GET") && is_elsewhere {
+            Verdict::Forbid
+        } else {
+            Verdict::Pass
+        }
+    })
+    .await;
+    let report = clean(&cluster, &run(), Some(&session.objects()), LONG, |_| {}).await;
+    assert!(report.is_complete(), "{report:?}");
+    let left = test.names("v1", "Secret").await;
+    assert!(!left.contains(&"of-r1".to_owned()), "{left:?}");
+}
+
+#[tokio::test]
+async fn namespaces_that_may_not_be_listed_are_deleted_by_name() {
+    let test = TestCluster::start_plain().await;
+    let session = test.session("r1", "");
+    session.create_namespace("mine", &[]).await.unwrap();
+    session.create_namespace("ns-0", &[]).await.unwrap_err();
+    let cluster = behind(&test, |request| {
+        if request.starts_with("GET /api/v1/namespaces?") {
+            Verdict::Forbid
+        } else {
+            Verdict::Pass
+        }
+    })
+    .await;
+    let report = clean(&cluster, &run(), Some(&session.objects()), LONG, |_| {}).await;
+    assert!(report.is_complete(), "{report:?}");
+    assert_eq!(json!(report.deleted), json!({"namespaces": 1}));
+    let left = test.names("v1", "Namespace").await;
+    assert!(left.contains(&"ns-0".to_owned()), "{left:?}");
+    assert!(!left.contains(&"mine".to_owned()), "{left:?}");
+}
+
+#[tokio::test]
+async fn what_comes_after_the_first_look_is_found() {
+    let test = TestCluster::start_plain().await;
+    let session = test.session("r1", "create:configmaps@ns-0");
+    session
+        .create(&configmap("ns-0", "early").to_string())
+        .await
+        .unwrap();
+    let maps = test.cluster.kind("v1", "ConfigMap").await.unwrap();
+    test.cluster
+        .delete(&maps, "ns-0", "early", &Default::default())
+        .await
+        .unwrap();
+    // The first list is empty, but before its answer arrives there is an object.
+    let (hold, mut held) = mpsc::unbounded_channel();
+    let first = std::sync::Mutex::new(Some(hold));
+    let cluster = behind(&test, move |request| {
+        if request.starts_with("GET /api/v1/configmaps?")
+            && let Some(hold) = first.lock().unwrap().take()
+        {
+            Verdict::Hold(hold)
+        } else {
+            Verdict::Pass
+        }
+    })
+    .await;
+    let direct = test.cluster.clone();
+    let late = tokio::spawn(async move {
+        let done = held.recv().await.unwrap();
+        let mut late = configmap("ns-0", "late");
+        late["metadata"]["labels"] = json!({RUN_LABEL: "r1"});
+        direct.create(&maps, "ns-0", &late).await.unwrap();
+        done.send(()).unwrap();
+    });
+    let report = clean(&cluster, &run(), Some(&session.objects()), LONG, |_| {}).await;
+    late.await.unwrap();
+    assert!(report.is_complete(), "{report:?}");
+    assert_eq!(json!(report.deleted), json!({"configmaps": 1}));
+    assert_eq!(test.names("v1", "ConfigMap").await, ["cm-0"]);
 }

@@ -18,7 +18,17 @@ pub(crate) struct TestCluster {
 
 impl TestCluster {
     pub(crate) async fn start() -> Self {
+        Self::start_with(SimConfig::default().tls).await
+    }
+
+    /// Without TLS, so that a [`crate::rights::judged`] server can stand in front of it.
+    pub(crate) async fn start_plain() -> Self {
+        Self::start_with(false).await
+    }
+
+    async fn start_with(tls: bool) -> Self {
         let sim = Sim::start(SimConfig {
+            tls,
             seed_objects: "nodes=2,namespaces=1,pods=1,configmaps=1,secrets=1"
                 .parse()
                 .unwrap(),

@@ -153,3 +153,145 @@ async fn the_label_does_not_get_onto_what_is_not_ours() {
     session.delete_all("v1", "ConfigMap", &scope).await.unwrap();
     assert_eq!(test.names("v1", "ConfigMap").await, ["cm-0"]);
 }
+
+#[tokio::test]
+async fn a_load_writes_only_into_own_namespaces() {
+    let test = TestCluster::start().await;
+    let session = test.session("r1", "*:*.* *:pods/*");
+    session.create_namespace("mine", &[]).await.unwrap();
+    let own = "/api/v1/namespaces/mine/configmaps";
+    let object = format!("{own}/x");
+    let theirs = "/api/v1/namespaces/ns-0/configmaps";
+    for (method, path) in [
+        ("GET", "/version"),
+        ("GET", "/api/v1/nodes?watch=1"),
+        ("GET", theirs),
+        ("DELETE", "/api/v1/namespaces/ns-0/configmaps/x"),
+        ("POST", own),
+        ("PUT", &object),
+        ("PATCH", &object),
+        ("DELETE", own),
+        (
+            "POST",
+            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+        ),
+    ] {
+        session.gate(method, path).unwrap();
+    }
+    for (method, path, why) in [
+        ("POST", theirs, "not labelled"),
+        ("POST", "/api/v1/namespaces", "not labelled"),
+        ("POST", "/api/v1/persistentvolumes", "not labelled"),
+        ("POST", "/api/v1/configmaps", "not labelled"),
+        (
+            "PUT",
+            "/api/v1/namespaces/ns-0/configmaps/x",
+            "may change objects only",
+        ),
+        (
+            "PATCH",
+            "/api/v1/namespaces/mine",
+            "may change objects only",
+        ),
+        ("PATCH", "/api/v1/nodes/n", "may change objects only"),
+        ("GET", "/metrics", "no grant can allow"),
+        ("GET", "/api/v1/nodes#", "no grant can allow"),
+    ] {
+        let refused = session.gate(method, path).unwrap_err();
+        assert_eq!(refused.code, Code::Denied);
+        assert!(refused.message.contains(why), "{refused}");
+        assert!(refused.message.contains(path), "{refused}");
+    }
+    let session = test.session("r2", "");
+    let refused = session.gate("GET", "/api/v1/nodes").unwrap_err();
+    assert!(refused.message.contains("list:nodes"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_namespace_that_went_is_remembered() {
+    let test = TestCluster::start().await;
+    let session = test.session("r1", "");
+    let both = ["a".to_owned(), "b".to_owned()];
+    for name in &both {
+        session.create_namespace(name, &[]).await.unwrap();
+    }
+    session.delete_namespace("b").await.unwrap();
+    let timeout = session
+        .namespaces_gone(&both, std::time::Duration::from_millis(1500))
+        .await
+        .unwrap_err();
+    assert_eq!(timeout.code, Code::Timeout, "{timeout}");
+    session.delete_namespace("a").await.unwrap();
+    let long = std::time::Duration::from_secs(30);
+    // The second time one of them, the third time both are known to be gone.
+    session.namespaces_gone(&both, long).await.unwrap();
+    session.namespaces_gone(&both, long).await.unwrap();
+    // It is somebody else's under the same name.
+    test.session("r2", "")
+        .create_namespace("a", &[])
+        .await
+        .unwrap();
+    session.namespaces_gone(&both, long).await.unwrap();
+    let denied = session.delete_namespace("a").await.unwrap_err();
+    assert_eq!(denied.code, Code::Denied);
+    let denied = session
+        .namespaces_gone(&["ns-0".to_owned()], long)
+        .await
+        .unwrap_err();
+    assert_eq!(denied.code, Code::Denied);
+    // And once more its own.
+    session.create_namespace("b", &[]).await.unwrap();
+    session.delete_namespace("b").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_namespace_that_goes_is_not_created() {
+    let test = TestCluster::start().await;
+    let session = test.session("r1", "");
+    session.create_namespace("mine", &[]).await.unwrap();
+    let mut held = configmap("mine", "held");
+    held["metadata"]["finalizers"] = json!(["example.io/guard"]);
+    session.create(&held.to_string()).await.unwrap();
+    session.delete_namespace("mine").await.unwrap();
+    let conflict = session.create_namespace("mine", &[]).await.unwrap_err();
+    assert_eq!(conflict.code, Code::Conflict);
+    assert!(conflict.message.contains("is being deleted"), "{conflict}");
+    session
+        .patch(
+            "v1",
+            "ConfigMap",
+            "mine",
+            "held",
+            "",
+            PatchType::Merge,
+            r#"{"metadata":{"finalizers":null}}"#,
+        )
+        .await
+        .unwrap();
+    session
+        .namespaces_gone(&["mine".to_owned()], std::time::Duration::from_secs(30))
+        .await
+        .unwrap();
+    session.create_namespace("mine", &[]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_namespace_taken_over_is_not_owned() {
+    let test = TestCluster::start().await;
+    let session = test.session("r1", "");
+    session.create_namespace("mine", &[]).await.unwrap();
+    // Behind its back.
+    let namespaces = test.cluster.kind("v1", "Namespace").await.unwrap();
+    test.cluster
+        .delete(&namespaces, "", "mine", &Default::default())
+        .await
+        .unwrap();
+    let other = test.session("r2", "");
+    while other.create_namespace("mine", &[]).await.is_err() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let taken = session.create_namespace("mine", &[]).await.unwrap_err();
+    assert_eq!(taken.code, Code::AlreadyExists);
+    let denied = session.delete_namespace("mine").await.unwrap_err();
+    assert_eq!(denied.code, Code::Denied);
+}

@@ -10,3 +10,4 @@ mod bulk;
 mod cleanup;
 mod cluster;
 mod grants;
+mod rights;

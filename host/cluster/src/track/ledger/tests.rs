@@ -143,6 +143,35 @@ fn the_current_state_goes_back() {
 }
 
 #[test]
+fn an_api_time_may_come_later() {
+    let bare = json!({"conditions": [{"type": "Ready", "status": "True"}]});
+    let times = |ledger: &Ledger| -> Vec<_> {
+        let objects = ledger.objects(0..10);
+        let ready = objects.iter().map(|object| object.stamps[1].unwrap());
+        ready
+            .map(|stamp| (stamp.received_ns, stamp.api_unix_us))
+            .collect()
+    };
+    let mut ledger = ledger();
+    for n in 0..2 {
+        ledger.event(&line("ADDED", &pod(n, 1, &bare)), 1).unwrap();
+    }
+    // One was unready in between: the time is that of its second time.
+    ledger
+        .event(&line("MODIFIED", &pod(1, 2, &conditions("False"))), 2)
+        .unwrap();
+    assert_eq!(times(&ledger), [(1, None), (1, None)]);
+    for n in 0..2 {
+        ledger
+            .event(&line("MODIFIED", &pod(n, 3, &conditions("True"))), 3)
+            .unwrap();
+    }
+    let at = Some(1_767_323_046_500_000);
+    assert_eq!(times(&ledger), [(1, at), (1, None)]);
+    assert_eq!(ledger.counts().reached[1], 2);
+}
+
+#[test]
 fn last_words_reach_a_milestone() {
     let mut ledger = ledger();
     ledger
