@@ -72,6 +72,14 @@ pub enum NetworkError {
         /// The deadline, seconds.
         seconds: u64,
     },
+    /// A worker process ended before the first task.
+    #[error("worker {name} ended before the first task ({how}); see what it wrote")]
+    WorkerEnded {
+        /// The worker.
+        name: String,
+        /// Its exit status.
+        how: String,
+    },
     /// A worker process cannot be started.
     #[error("cannot start worker {name}: {source}")]
     Start {

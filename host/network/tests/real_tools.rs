@@ -117,6 +117,7 @@ static PORTS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 fn iperf3(duration_seconds: u32) -> Native<iperf3_tcp::Iperf3Tcp> {
     Native(iperf3_tcp::Params {
         duration_seconds,
+        omit_seconds: 0,
         ..iperf3_tcp::Params::default()
     })
 }
