@@ -120,11 +120,7 @@ async fn work(options: &WorkerOptions) -> Result<(), NetworkError> {
             Ok(Ok((orders, reports))) => match stay(options, orders, reports).await {
                 Stay::Over => return Ok(()),
                 Stay::Lost(reason) if !options.rejoin => {
-                    return Err(NetworkError::NoOrchestrator {
-                        address,
-                        seconds: 0,
-                        reason,
-                    });
+                    return Err(NetworkError::LostOrchestrator { address, reason });
                 }
                 Stay::Lost(reason) => {
                     warn!("lost the orchestrator: {reason}");

@@ -49,6 +49,7 @@ where
             },
             min_time_limit_ms: u64::from(plan.time_limit_seconds) * 1_000,
             main_metric: T::MAIN_METRIC.to_owned(),
+            ..Plan::default()
         })
     }
 

@@ -159,8 +159,8 @@ async fn paths_and_variants_are_measured_apart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn large_outputs_come_whole_and_larger_ones_clipped() {
     let directory = tempfile::tempdir().unwrap();
-    let client = "case $1 in 127.0.0.2) n=16777216;; *) n=16777217;; esac; head -c $n /dev/zero; \
-                  head -c $n /dev/zero >&2; exit 1";
+    let client = "case $1 in 127.0.0.2) n=16777216;; *) n=16777217;; esac; x() { head -c $n /dev/zero | tr '\\0' x; }; x; \
+                  x >&2; exit 1";
     let (result, _) = run(
         options(directory.path(), 2),
         Scripts::client(client),
