@@ -48,6 +48,14 @@ pub enum NetworkError {
     /// It was stopped before it began.
     #[error("stopped before there were enough workers")]
     Stopped,
+    /// A worker that does not join again lost its orchestrator before the run was over.
+    #[error("lost the orchestrator at {address}: {reason}")]
+    LostOrchestrator {
+        /// Host and port.
+        address: String,
+        /// The failure.
+        reason: String,
+    },
     /// A worker found no orchestrator, or lost it and found it no more.
     #[error("no orchestrator at {address} within {seconds} s: {reason}")]
     NoOrchestrator {
@@ -71,6 +79,14 @@ pub enum NetworkError {
     Deadline {
         /// The deadline, seconds.
         seconds: u64,
+    },
+    /// A worker process ended before the first task.
+    #[error("worker {name} ended before the first task ({how}); see what it wrote")]
+    WorkerEnded {
+        /// The worker.
+        name: String,
+        /// Its exit status.
+        how: String,
     },
     /// A worker process cannot be started.
     #[error("cannot start worker {name}: {source}")]

@@ -35,4 +35,4 @@ pub use schedule::{Address, Combination, WorkerInfo, matrix, tasks, variant_name
 pub use stats::{Estimate, estimate};
 pub use task::{TaskKey, TaskRecord, TaskState};
 pub use tls::RunCertificates;
-pub use tool::{Command, Output, Plan, Reading, Tool, ToolError};
+pub use tool::{Command, Output, Plan, Port, Reading, Tool, ToolError};

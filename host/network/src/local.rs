@@ -8,16 +8,24 @@
 use std::{
     future::Future,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    process::Stdio,
+    pin::pin,
+    process::{ExitStatus, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use tokio::{process::Child, time::timeout};
+use tokio::{
+    process::Child,
+    time::{sleep, timeout},
+};
 use tracing::warn;
 
 use crate::{
     error::NetworkError,
-    orchestrator::{Orchestrator, OrchestratorOptions, Variant},
+    orchestrator::{Orchestrator, OrchestratorOptions, Progress, Variant},
     run::NetworkRun,
     schedule::{Address, WorkerInfo},
     tls::RunCertificates,
@@ -30,6 +38,8 @@ pub const LOOPBACK: &str = "loopback";
 const CERTIFICATES: &str = "certificates";
 /// How long workers may take to end after the run.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// Between two looks at the worker processes.
+const POLL: Duration = Duration::from_millis(100);
 /// More would only share the same two busy workers.
 const MOST_WORKERS: usize = 100;
 
@@ -71,6 +81,8 @@ pub async fn run(
     options.listen = listen;
     options.certificates = Some(certificates.clone());
     let count = options.workers;
+    let began = Arc::new(AtomicBool::new(false));
+    options.progress = noting_the_first_task(options.progress, Arc::clone(&began));
     let orchestrator = Orchestrator::bind(options).await?;
     let mut workers = Vec::new();
     for number in 1..=count {
@@ -81,7 +93,22 @@ pub async fn run(
         };
         workers.push(start(worker_command(&launch), &launch.info.name)?);
     }
-    let result = orchestrator.run(variants, stop).await;
+    let mut running = pin!(orchestrator.run(variants, stop));
+    let result = tokio::select! {
+        result = &mut running => result,
+        // Later it is a lost worker, which the run copes with.
+        (name, status) = first_end(&mut workers) => if began.load(Ordering::Acquire) {
+            running.await
+        } else {
+            Err(NetworkError::WorkerEnded { name, how: status.to_string() })
+        },
+    };
+    // Nobody can use them any more. That they cannot be removed is no reason to withhold the results.
+    if let Err(error) = std::fs::remove_dir_all(certificates.directory()) {
+        warn!("{}: {error}", certificates.directory().display());
+    }
+    // Dropped with an error, the workers are killed.
+    let run = result?;
     for (name, mut child) in workers {
         match timeout(FAREWELL, child.wait()).await {
             Ok(Ok(status)) if status.success() => {}
@@ -94,7 +121,30 @@ pub async fn run(
             }
         }
     }
-    result
+    Ok(run)
+}
+
+type ToldProgress = Arc<dyn Fn(Progress<'_>) + Send + Sync>;
+
+fn noting_the_first_task(inner: ToldProgress, began: Arc<AtomicBool>) -> ToldProgress {
+    Arc::new(move |progress| {
+        if matches!(progress, Progress::Begins { .. }) {
+            began.store(true, Ordering::Release);
+        }
+        inner(progress);
+    })
+}
+
+/// The first worker process to end.
+async fn first_end(workers: &mut [(String, Child)]) -> (String, ExitStatus) {
+    loop {
+        for (name, child) in workers.iter_mut() {
+            if let Ok(Some(status)) = child.try_wait() {
+                return (name.clone(), status);
+            }
+        }
+        sleep(POLL).await;
+    }
 }
 
 /// The worker with a number, from 1: `127.0.0.2` is the first, as servers of other programs are at `127.0.0.1`.

@@ -31,6 +31,17 @@ pub struct Command {
     pub environment: Vec<(String, String)>,
 }
 
+/// A port that a server listens on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// Its number.
+    pub number: u16,
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    /// `control`, `data` or `control-and-data`.
+    pub purpose: String,
+}
+
 /// A run of a tool between two hosts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -38,10 +49,16 @@ pub struct Plan {
     pub server: Command,
     /// Ends by itself; its output is what is parsed.
     pub client: Command,
+    /// Every port the server needs, for services and firewalls.
+    pub ports: Vec<Port>,
     /// `connect:PORT` or `line:TEXT`.
     pub ready: String,
     /// The client is given at least this long.
     pub min_time_limit_ms: u64,
+    /// Whether a server serves one client at a time; here it never has more.
+    pub one_client_at_a_time: bool,
+    /// Why the two must not be in a service mesh; empty when they may.
+    pub mesh_refused: String,
     /// The reading to show in tables.
     pub main_metric: String,
 }

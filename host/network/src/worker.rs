@@ -8,7 +8,7 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -120,11 +120,7 @@ async fn work(options: &WorkerOptions) -> Result<(), NetworkError> {
             Ok(Ok((orders, reports))) => match stay(options, orders, reports).await {
                 Stay::Over => return Ok(()),
                 Stay::Lost(reason) if !options.rejoin => {
-                    return Err(NetworkError::NoOrchestrator {
-                        address,
-                        seconds: 0,
-                        reason,
-                    });
+                    return Err(NetworkError::LostOrchestrator { address, reason });
                 }
                 Stay::Lost(reason) => {
                     warn!("lost the orchestrator: {reason}");
@@ -286,6 +282,8 @@ struct Server {
     job: Job,
     command: Command,
     is_ready: Arc<AtomicBool>,
+    /// The last task it was wanted for.
+    task: Arc<AtomicU64>,
 }
 
 async fn stay(
@@ -308,12 +306,13 @@ async fn stay(
                 info!(benchmark = welcome.benchmark, "joined");
             }
             Some(order::Order::StartServer(order)) => {
+                let command = order.command.clone().map(Command::from);
                 let same = server.as_ref().filter(|server| {
                     server.is_ready.load(Ordering::Acquire)
-                        && order.command.clone().map(Command::from).as_ref()
-                            == Some(&server.command)
+                        && command.as_ref() == Some(&server.command)
                 });
-                if same.is_some() {
+                if let Some(server) = same {
+                    server.task.store(order.task, Ordering::Release);
                     send(&reports, server_ready(order.task, None)).await;
                 } else {
                     if let Some(server) = server.take() {
@@ -335,7 +334,7 @@ async fn stay(
                     }
                     None => "none ran",
                 };
-                send(&reports, server_ended(order.task, how)).await;
+                send(&reports, server_ended(order.task, how, true)).await;
             }
             Some(order::Order::RunClient(order)) => {
                 if let Some((_, job)) = client.take() {
@@ -385,10 +384,11 @@ fn server_ready(task: u64, error: Option<ToolError>) -> report::Report {
     })
 }
 
-fn server_ended(task: u64, how: &str) -> report::Report {
+fn server_ended(task: u64, how: &str, ordered: bool) -> report::Report {
     report::Report::ServerEnded(ServerEnded {
         task,
         how: how.to_owned(),
+        ordered,
     })
 }
 
@@ -424,6 +424,8 @@ async fn start_server(
     };
     let is_ready = Arc::new(AtomicBool::new(false));
     let ready_flag = Arc::clone(&is_ready);
+    let last_task = Arc::new(AtomicU64::new(task));
+    let for_task = Arc::clone(&last_task);
     let reports = reports.clone();
     let job = Job::new(|mut stop| async move {
         let mut process = match server::start(&start, &mut stop).await {
@@ -433,19 +435,22 @@ async fn start_server(
         ready_flag.store(true, Ordering::Release);
         send(&reports, server_ready(task, None)).await;
         let by_itself = tokio::select! {
+            biased;
             () = process.exited() => true,
             _ = &mut stop => false,
         };
         let ended = process.finish(None, std::future::ready(())).await;
         ready_flag.store(false, Ordering::Release);
         if by_itself {
-            send(&reports, server_ended(0, &ended.sentence())).await;
+            let task = for_task.load(Ordering::Acquire);
+            send(&reports, server_ended(task, &ended.sentence(), false)).await;
         }
     });
     Some(Server {
         job,
         command,
         is_ready,
+        task: last_task,
     })
 }
 

@@ -1,5 +1,10 @@
 //! What goes wrong ends in the right state, the rest of the run goes on, and nothing is left behind.
-#![allow(missing_docs, reason = "tests")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests"
+)]
 
 #[path = "support/cluster.rs"]
 mod cluster;

@@ -1,4 +1,5 @@
 //! What our own tools plan, workers run.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use fortio::{FortioHttp, FortioTcp};
 use iperf3_tcp::{Direction, Iperf3Tcp};

@@ -49,6 +49,7 @@ where
             },
             min_time_limit_ms: u64::from(plan.time_limit_seconds) * 1_000,
             main_metric: T::MAIN_METRIC.to_owned(),
+            ..Plan::default()
         })
     }
 
@@ -117,6 +118,7 @@ static PORTS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 fn iperf3(duration_seconds: u32) -> Native<iperf3_tcp::Iperf3Tcp> {
     Native(iperf3_tcp::Params {
         duration_seconds,
+        omit_seconds: 0,
         ..iperf3_tcp::Params::default()
     })
 }

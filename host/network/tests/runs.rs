@@ -1,5 +1,10 @@
 //! Whole runs with tools that are scripts.
-#![allow(missing_docs, reason = "tests")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests"
+)]
 
 #[path = "support/cluster.rs"]
 mod cluster;
@@ -154,8 +159,8 @@ async fn paths_and_variants_are_measured_apart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn large_outputs_come_whole_and_larger_ones_clipped() {
     let directory = tempfile::tempdir().unwrap();
-    let client = "case $1 in 127.0.0.2) n=16777216;; *) n=16777217;; esac; head -c $n /dev/zero; \
-                  head -c $n /dev/zero >&2; exit 1";
+    let client = "case $1 in 127.0.0.2) n=16777216;; *) n=16777217;; esac; x() { head -c $n /dev/zero | tr '\\0' x; }; x; \
+                  x >&2; exit 1";
     let (result, _) = run(
         options(directory.path(), 2),
         Scripts::client(client),
@@ -186,17 +191,17 @@ async fn a_run_that_is_stopped_cancels_the_rest_and_can_go_on() {
         stop.notified().await;
     })
     .await;
-    let result = result.unwrap();
+    let once = result.unwrap();
     assert!(ends.iter().all(Result::is_ok), "{ends:?}");
-    assert_eq!(result.end, RunEnd::Stopped);
-    assert_eq!(result.count(TaskState::Done), 2);
-    assert_eq!(result.count(TaskState::Cancelled), 4);
-    assert!(result.tasks[2..].iter().all(|t| class(t) == "cancelled"));
+    assert_eq!(once.end, RunEnd::Stopped);
+    assert_eq!(once.count(TaskState::Done), 2);
+    assert_eq!(once.count(TaskState::Cancelled), 4);
+    assert!(once.tasks[2..].iter().all(|t| class(t) == "cancelled"));
 
     let (result, _) = run(options(directory.path(), 3), scripts, |_| (), pending()).await;
     let again = result.unwrap();
     assert_eq!(states(&again), ["done"; 6]);
-    assert_eq!(again.tasks[..2], result_of(&again.tasks[..2]));
+    assert_eq!(again.tasks[..2], once.tasks[..2]);
     // Nothing is left to do, so nobody is waited for.
     let done = options(directory.path(), 3);
     let variants = Scripts::client("sleep 0.05; echo value=1").variants();
@@ -204,10 +209,6 @@ async fn a_run_that_is_stopped_cancels_the_rest_and_can_go_on() {
         .await
         .unwrap();
     assert_eq!(thrice.tasks, again.tasks);
-}
-
-fn result_of(tasks: &[kperf_network::TaskRecord]) -> Vec<kperf_network::TaskRecord> {
-    tasks.to_vec()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -263,7 +264,7 @@ async fn local_mode_starts_its_workers_and_ends_them() {
             .args(["leave", "sh"]);
         command
     };
-    let scripts = Scripts::client("echo value=1; echo 1000.25 >/dev/null");
+    let scripts = Scripts::client("echo value=1");
     let run = local::run(
         options(directory.path(), 3),
         scripts.variants(),
@@ -281,4 +282,24 @@ async fn local_mode_starts_its_workers_and_ends_them() {
             .all(|r| r.task.client.ip.starts_with("127.0.0."))
     );
     assert!(!runs_with(directory.path().to_str().unwrap()));
+    let mut left: Vec<_> = fs::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    left.sort();
+    assert_eq!(left, [JOURNAL, RESULTS]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn local_mode_does_not_wait_for_workers_that_ended() {
+    let directory = tempfile::tempdir().unwrap();
+    let error = local::run(
+        options(directory.path(), 2),
+        Scripts::client("true").variants(),
+        |_| std::process::Command::new("false"),
+        pending(),
+    )
+    .await
+    .unwrap_err();
+    assert!(matches!(error, NetworkError::WorkerEnded { .. }), "{error}");
 }

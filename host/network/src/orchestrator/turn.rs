@@ -38,6 +38,18 @@ struct Turn {
     record: TaskRecord,
 }
 
+impl Turn {
+    /// Keeps how the task's server ended, if it did so by itself.
+    fn note(&mut self, report: &Report) {
+        if let Report::ServerEnded(ended) = report
+            && !ended.ordered
+            && ended.task == self.number
+        {
+            self.record.server_ended.clone_from(&ended.how);
+        }
+    }
+}
+
 impl Run {
     /// Gives a task its turn. Both workers are connected.
     pub(super) async fn turn(&mut self, key: TaskKey) -> Result<(), NetworkError> {
@@ -90,8 +102,9 @@ impl Run {
                 );
             }
         }
+        // Elsewhere a server stays for the next client.
         if self.roster.share_ports() {
-            self.stop_server(&turn).await;
+            self.stop_server(&mut turn).await;
         }
         turn.record.ended_unix_ms = Some(unix_ms());
         // A task that was cut short is done again when the run goes on.
@@ -227,18 +240,21 @@ impl Run {
     }
 
     /// Ends the server where the next one would find its ports taken.
-    async fn stop_server(&mut self, turn: &Turn) {
-        let name = &turn.record.key.server;
+    async fn stop_server(&mut self, turn: &mut Turn) {
+        let name = turn.record.key.server.clone();
         let order = order::Order::StopServer(StopServer { task: turn.number });
-        self.roster.order(name, order);
+        self.roster.order(&name, order);
         let until = Instant::now() + 3 * GRACE;
-        while self.roster.connection(name) == Some(turn.server) {
+        while self.roster.connection(&name) == Some(turn.server) {
             match self.wake(until).await {
-                Wake::Report {
-                    connection,
-                    report: Report::ServerEnded(ended),
-                } if connection == turn.server && ended.task == turn.number => return,
-                Wake::Limit => return self.roster.expel(name),
+                Wake::Report { connection, report } if connection == turn.server => {
+                    turn.note(&report);
+                    if matches!(report, Report::ServerEnded(ended) if ended.ordered && ended.task == turn.number)
+                    {
+                        return;
+                    }
+                }
+                Wake::Limit => return self.roster.expel(&name),
                 Wake::Report { .. } | Wake::Roster | Wake::CutShort => {}
             }
         }
@@ -254,11 +270,8 @@ impl Run {
         loop {
             match self.wake(until).await {
                 Wake::Report { connection, report } => {
-                    if let Report::ServerEnded(ended) = &report
-                        && connection == turn.server
-                        && ended.task == 0
-                    {
-                        turn.record.server_ended.clone_from(&ended.how);
+                    if connection == turn.server {
+                        turn.note(&report);
                     }
                     if connection == turn.client || connection == turn.server {
                         return Ok(report);

@@ -126,12 +126,15 @@ pub struct StopServer {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ServerEnded {
-    /// That of the StopServer it answers; 0 when the server ended by itself.
+    /// That of the StopServer it answers, or of the last StartServer when the server ended by itself.
     #[prost(uint64, tag = "1")]
     pub task: u64,
     /// In one sentence.
     #[prost(string, tag = "2")]
     pub how: ::prost::alloc::string::String,
+    /// Whether it answers a StopServer.
+    #[prost(bool, tag = "3")]
+    pub ordered: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RunClient {

@@ -54,6 +54,7 @@ impl Tool for Scripts {
             ready: "line:ready".to_owned(),
             min_time_limit_ms: self.limit_ms,
             main_metric: "value".to_owned(),
+            ..Plan::default()
         })
     }
 
