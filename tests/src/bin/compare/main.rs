@@ -9,6 +9,7 @@
 //!
 //! `memory` samples the resident memory of a run at full speed; `start` times a run of one request;
 //! `pile-up` prints percentiles with pile-up on and off, and with and without kernel stamps, at a fixed rate;
+//! `track` takes CPU and memory of a benchmark that follows objects of the simulator;
 //! `profile` says where the cycles go (needs `perf`).
 
 #![allow(clippy::print_stdout, reason = "what it prints is what it is for")]
@@ -23,6 +24,7 @@ mod measure;
 mod profile;
 mod server;
 mod steady;
+mod track;
 
 use server::Server;
 
@@ -65,6 +67,13 @@ enum Question {
         #[arg(long, default_value_t = 3)]
         rounds: usize,
     },
+    /// CPU per event and memory per object of a benchmark that follows virtual machine instances.
+    Track {
+        #[arg(long, default_value_t = 2000)]
+        objects: u64,
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+    },
     /// Where the cycles go: a sampling profile by part, by `perf`.
     Profile {
         #[arg(long, default_value_t = 200_000)]
@@ -80,7 +89,11 @@ fn main() -> anyhow::Result<()> {
             arguments.kperf.display()
         )
     })?;
-    let server = Server::start()?;
+    let server = match arguments.question {
+        // Its server is the simulator.
+        Question::Track { objects, rounds } => return track::track(&kperf, objects, rounds),
+        _ => Server::start()?,
+    };
     match arguments.question {
         Question::Cost { requests, rounds } => cost::cost(&kperf, &server, requests, rounds),
         Question::Memory { seconds } => steady::memory(&kperf, &server, seconds),
@@ -90,6 +103,7 @@ fn main() -> anyhow::Result<()> {
             seconds,
             rounds,
         } => steady::pile_up(&kperf, &server, rate, seconds, rounds),
+        Question::Track { objects, rounds } => track::track(&kperf, objects, rounds),
         Question::Profile { requests } => profile::profile(&kperf, &server, requests),
     }
 }
