@@ -45,6 +45,13 @@ impl Block {
         Ok(Ipv4Addr::new(127, 0, self.third, last))
     }
 
+    /// All that pods may get.
+    pub(crate) fn of_pods(&self) -> Vec<Ipv4Addr> {
+        (1..FIRST_NODE)
+            .map(|last| Ipv4Addr::new(127, 0, self.third, last))
+            .collect()
+    }
+
     /// One that no other pod has; to be given back.
     pub(crate) fn take_pod(&self) -> Option<Ipv4Addr> {
         let mut pods = self.pods.lock().ok()?;

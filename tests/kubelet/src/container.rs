@@ -21,6 +21,9 @@ use crate::{api, environment::Variables};
 /// Before the first new start; doubled for each further one, up to the last. Kubernetes' own are 10 s and 5 min.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
+/// Most of a log that stands in a status, as in Kubernetes.
+const LAST_WORDS_BYTES: usize = 2048;
+
 /// What is executed, when everything is looked up.
 #[derive(Clone, Debug)]
 pub(crate) struct Invocation {
@@ -57,6 +60,7 @@ pub(crate) struct Container {
     /// When a waiting container may be started again.
     pub(crate) not_before: Option<Instant>,
     process: Option<(Child, ProcessGroup)>,
+    log: PathBuf,
 }
 
 impl Container {
@@ -71,6 +75,7 @@ impl Container {
             restarts: 0,
             not_before: None,
             process: None,
+            log: PathBuf::new(),
         }
     }
 
@@ -102,6 +107,7 @@ impl Container {
     /// Starts it. What cannot be executed ends at once, as in a container runtime.
     pub(crate) fn start(&mut self, what: &Invocation, log: &Path, folder: &Path) {
         let started = api::now();
+        self.log = log.to_owned();
         match spawn(what, log, folder) {
             Ok(process) => {
                 self.process = Some(process);
@@ -135,11 +141,25 @@ impl Container {
         self.ended(Exit {
             code,
             reason: if code == 0 { "Completed" } else { "Error" }.to_owned(),
-            message: String::new(),
+            message: if code == 0 {
+                String::new()
+            } else {
+                self.last_words()
+            },
             started,
             finished: api::now(),
         });
         true
+    }
+
+    /// The end of its log, if the manifest wants it in the status.
+    fn last_words(&self) -> String {
+        if self.spec["terminationMessagePolicy"] != "FallbackToLogsOnError" {
+            return String::new();
+        }
+        let log = fs::read(&self.log).unwrap_or_default();
+        let end = &log[log.len().saturating_sub(LAST_WORDS_BYTES)..];
+        String::from_utf8_lossy(end).into_owned()
     }
 
     fn ended(&mut self, exit: Exit) {

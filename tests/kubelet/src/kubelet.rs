@@ -126,6 +126,12 @@ impl Kubelet {
         self.nodes.iter().map(|node| node.name.clone()).collect()
     }
 
+    /// All addresses that its pods may get, for certificates: names of services become these.
+    #[must_use]
+    pub fn pod_addresses(&self) -> Vec<Ipv4Addr> {
+        self.shared.block.of_pods()
+    }
+
     /// What a container has written to its standard output and error so far, over all its starts and those of its
     /// namesakes.
     ///

@@ -271,9 +271,19 @@ impl<'a> Pod<'a> {
             .flat_map(|key| api::list(&container[key]))
             .map(|word| here(&environment::expand(api::text(word), &variables)))
             .collect::<anyhow::Result<_>>()?;
+        // Only what the manifest says is about the container; what is given here is about this machine.
+        let given = self.given();
         let variables = variables
             .iter()
-            .map(|(name, value)| Ok((name.clone(), here(value)?)))
+            .map(|(name, value)| {
+                let is_given = given.get(name) == Some(value) || name == "KUBECONFIG";
+                let value = if is_given {
+                    value.clone()
+                } else {
+                    here(value)?
+                };
+                Ok((name.clone(), value))
+            })
             .collect::<anyhow::Result<_>>()?;
         let working_folder = match container["workingDir"].as_str() {
             Some(path) => mounts.real(path).unwrap_or_else(|| path.into()),
