@@ -79,10 +79,11 @@ impl Shared {
 }
 
 impl Kubelet {
-    /// Registers the nodes and begins to run what is bound to them.
+    /// Registers the nodes, waits until they can be used, and begins to run what is bound to them. Needs a controller
+    /// manager.
     ///
     /// # Errors
-    /// An existing cluster (its nodes are real), or the nodes cannot be registered.
+    /// An existing cluster (its nodes are real), or the nodes cannot be registered or do not get usable.
     pub fn start(plane: &ControlPlane, nodes: Nodes) -> anyhow::Result<Self> {
         ensure!(
             !plane.is_external(),
@@ -103,6 +104,7 @@ impl Kubelet {
                 .with_context(|| format!("installing {name}"))?;
         }
         let registered = node::register(&shared.client, &nodes, &shared.block)?;
+        node::until_usable(&shared.client, &registered)?;
         let (events, inbox) = mpsc::channel();
         let for_watch = Arc::clone(&shared);
         // Not waited for: it ends at the end of its present watch at the latest, and has no processes.

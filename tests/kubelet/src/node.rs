@@ -1,8 +1,14 @@
 //! Nodes: registered once, kept alive by their leases.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    net::Ipv4Addr,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use kperf_control_plane::Client;
 use serde_json::{Value, json};
 
@@ -12,6 +18,8 @@ use crate::{
 };
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
+
+const USABLE_WITHIN: Duration = Duration::from_secs(60);
 
 /// The nodes of a kubelet: how many, what is written on them, what is installed on them.
 #[derive(Clone, Debug, Default)]
@@ -108,6 +116,30 @@ pub(crate) fn register(client: &Client, nodes: &Nodes, block: &Block) -> anyhow:
             Ok(node)
         })
         .collect()
+}
+
+/// Waits until the scheduler may use all nodes: new ones have a taint until a controller has seen that they are ready.
+pub(crate) fn until_usable(client: &Client, nodes: &[Node]) -> anyhow::Result<()> {
+    let end = Instant::now() + USABLE_WITHIN;
+    for node in nodes {
+        let path = format!("/api/v1/nodes/{}", node.name);
+        loop {
+            let object = client.get(&path)?.success()?.json();
+            let is_new = api::list(&object["spec"]["taints"])
+                .iter()
+                .any(|taint| taint["key"] == "node.kubernetes.io/not-ready");
+            if !is_new {
+                break;
+            }
+            ensure!(
+                Instant::now() < end,
+                "{} keeps its taint of new nodes; is there a controller manager?",
+                node.name
+            );
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+    Ok(())
 }
 
 /// Says that all nodes are still there.

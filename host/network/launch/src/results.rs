@@ -273,7 +273,8 @@ fn pack(results: &[u8]) -> Result<Vec<Vec<u8>>, PublishError> {
 fn unpack(packed: &[u8], bytes: u64, sha256: &str) -> Result<Vec<u8>, LaunchError> {
     let mut results = Vec::new();
     GzDecoder::new(packed)
-        .take(bytes.min(MAX_BYTES))
+        // One more, so that the end of the stream is seen and checked.
+        .take(bytes.min(MAX_BYTES) + 1)
         .read_to_end(&mut results)
         .map_err(|error| LaunchError::Results(error.to_string()))?;
     if hex(&Sha256::digest(&results)) == sha256 {
