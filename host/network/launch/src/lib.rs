@@ -21,7 +21,7 @@ mod spec;
 
 pub use error::LaunchError;
 pub use launch::{Event, Finished, Launched, launch};
-pub use nodes::{ChosenNode, LeftOut, NodeChoice, choose};
+pub use nodes::{ChosenNode, LeftOut, NodeChoice, choose, find_nodes};
 pub use objects::objects;
 pub use pods::{Trouble, trouble};
 pub use results::{ParseTargetError, PublishError, Publisher, ResultsTarget, State};

@@ -1,5 +1,6 @@
 //! On which nodes workers are to run.
 
+use kperf_cluster::api::{Cluster, ListBounds, Scope};
 use serde_json::Value;
 
 use crate::error::LaunchError;
@@ -33,6 +34,28 @@ pub struct NodeChoice {
     pub nodes: Vec<ChosenNode>,
     /// Those that match, but cannot be used, by name.
     pub left_out: Vec<LeftOut>,
+}
+
+/// Looks for nodes with a label selector (empty = every node) and chooses among them. Ask [`NodeChoice::enough`] next.
+///
+/// # Errors
+/// The server cannot be asked, or the selector is none.
+pub async fn find_nodes(
+    cluster: &Cluster,
+    selector: &str,
+    tolerations: &[Value],
+) -> Result<NodeChoice, LaunchError> {
+    let what = || LaunchError::api("looking for nodes");
+    let nodes = cluster.kind("v1", "Node").await.map_err(what())?;
+    let scope = Scope {
+        label_selector: selector.to_owned(),
+        ..Scope::default()
+    };
+    let found = cluster
+        .list(&nodes, &scope, ListBounds::default())
+        .await
+        .map_err(what())?;
+    Ok(choose(&found, tolerations))
 }
 
 /// Chooses among nodes, as the API has them; `tolerations` are those of the pods.

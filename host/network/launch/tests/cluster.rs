@@ -22,7 +22,9 @@ use std::{
 use kperf_cluster::{TargetSource, api::Cluster, kube_config};
 use kperf_control_plane::{Client, Component, ControlPlane, Options};
 use kperf_kubelet::{Kubelet, Nodes};
-use kperf_launch::{Event, LaunchError, LaunchSpec, State, check_rights, choose, launch, objects};
+use kperf_launch::{
+    Event, LaunchError, LaunchSpec, State, check_rights, find_nodes, launch, objects,
+};
 use kperf_load::Stop;
 use serde_json::{Value, json};
 use support::spec::spec;
@@ -58,14 +60,9 @@ impl World {
         self.plane.client().unwrap()
     }
 
-    /// A spec for the nodes that there are, found as the command line finds them.
     fn spec(&self, namespace: &str, config: &str) -> LaunchSpec {
-        let path = "/api/v1/nodes?labelSelector=node-lifecycle%3Don-demand";
-        let nodes = self.client().get(path).unwrap().json();
-        let choice = choose(nodes["items"].as_array().unwrap(), &[]);
-        choice.enough("node-lifecycle=on-demand").unwrap();
+        // Its nodes are those of the kubelet, by name.
         LaunchSpec {
-            nodes: choice.nodes,
             config: config.to_owned(),
             ..spec(namespace)
         }
@@ -168,6 +165,46 @@ async fn pods_that_do_not_run_say_why() {
         assert!(error.contains(expected), "{error}");
         assert!(launched.clean.is_complete(), "{:?}", launched.clean);
     }
+}
+
+#[tokio::test]
+async fn nodes_are_found_by_their_labels() {
+    let Some(world) = WORLD.as_ref() else { return };
+    let cluster = cluster(&world.plane.kubeconfig()).await;
+    let names: Vec<String> = world.kubelet.node_names();
+    for (selector, expected) in [
+        ("node-lifecycle=on-demand", 2),
+        ("", 2),
+        ("kubernetes.io/hostname=node-0", 1),
+        ("node-lifecycle=spot", 0),
+    ] {
+        let choice = find_nodes(&cluster, selector, &[]).await.unwrap();
+        let found: Vec<_> = choice.nodes.iter().map(|node| node.name.clone()).collect();
+        assert_eq!(found, names[..expected], "{selector}");
+        assert_eq!(choice.enough(selector).is_ok(), expected >= 2, "{selector}");
+    }
+}
+
+#[tokio::test]
+async fn a_namespace_of_somebody_else_stays() {
+    let Some(world) = WORLD.as_ref() else { return };
+    let cluster = cluster(&world.plane.kubeconfig()).await;
+    let spec = world.spec("net-taken", "go");
+    let taken = json!({"metadata": {"name": spec.namespace}});
+    let answer = world.client().post("/api/v1/namespaces", &taken).unwrap();
+    answer.success().unwrap();
+    let launched = launch(&cluster, &spec, &Stop::new(), &|_| {}).await;
+    let error = launched.outcome.unwrap_err().to_string();
+    assert!(
+        error.starts_with("creating Namespace net-taken: "),
+        "{error}"
+    );
+    assert!(
+        launched.clean.is_complete() && launched.clean.deleted.is_empty(),
+        "{:?}",
+        launched.clean
+    );
+    assert!(world.is_there(&spec.namespace));
 }
 
 #[tokio::test]
