@@ -16,7 +16,7 @@ use crate::{
     pods::{Trouble, trouble},
     results::{PREFIX, ResultsTarget, Said, State},
     rights,
-    spec::LaunchSpec,
+    spec::{LaunchSpec, SpecError},
 };
 
 /// Between two looks at pods and results.
@@ -78,7 +78,8 @@ pub async fn launch(
     }
     let grants = match rights::grants(&spec.namespace) {
         Ok(grants) => grants,
-        Err(error) => return refused(LaunchError::Nodes(error.to_string())),
+        // Names of namespaces are all that can be wrong with them.
+        Err(_) => return refused(SpecError::Namespace(spec.namespace.clone()).into()),
     };
     let session = Session::new(
         cluster.clone(),

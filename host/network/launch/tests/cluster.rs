@@ -24,6 +24,7 @@ use kperf_control_plane::{Client, Component, ControlPlane, Options};
 use kperf_kubelet::{Kubelet, Nodes};
 use kperf_launch::{
     Event, LaunchError, LaunchSpec, State, check_rights, find_nodes, launch, objects,
+    required_rights,
 };
 use kperf_load::Stop;
 use serde_json::{Value, json};
@@ -120,6 +121,48 @@ async fn results_come_back_and_nothing_stays() {
         orchestrator.contains(r#"["ca.pem", "orchestrator.key", "orchestrator.pem"]"#),
         "{orchestrator}"
     );
+}
+
+/// A user with the rights of the table and no others launches, and removes everything.
+#[tokio::test]
+async fn the_rights_that_are_asked_for_are_enough() {
+    let Some(world) = WORLD.as_ref() else { return };
+    let kubeconfig = world.plane.kubeconfig_for_user("launcher", &[]).unwrap();
+    let rbac = "rbac.authorization.k8s.io";
+    let rules: Vec<Value> = required_rights()
+        .iter()
+        .map(|right| {
+            json!({"apiGroups": [right.group], "resources": [right.resource], "verbs": right.verbs})
+        })
+        .collect();
+    let role = json!({"metadata": {"name": "launcher"}, "rules": rules});
+    let binding = json!({
+        "metadata": {"name": "launcher"},
+        "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": "launcher"},
+        "subjects": [{"apiGroup": rbac, "kind": "User", "name": "launcher"}],
+    });
+    for (resource, object) in [("clusterroles", role), ("clusterrolebindings", binding)] {
+        let path = format!("/apis/{rbac}/v1/{resource}");
+        let answer = world.client().post(&path, &object).unwrap();
+        answer.success().unwrap();
+    }
+    let cluster = cluster(&kubeconfig).await;
+    let spec = world.spec("net-least", "go");
+    // Roles take a moment to be known to the authoriser.
+    let mut checked = check_rights(&cluster, &spec.namespace).await;
+    for _ in 0..50 {
+        if checked.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        checked = check_rights(&cluster, &spec.namespace).await;
+    }
+    checked.unwrap();
+    find_nodes(&cluster, "", &[]).await.unwrap();
+    let launched = launch(&cluster, &spec, &Stop::new(), &|_| {}).await;
+    assert_eq!(launched.outcome.unwrap().state, State::Done);
+    assert!(launched.clean.is_complete(), "{:?}", launched.clean);
+    assert!(!world.is_there(&spec.namespace));
 }
 
 #[tokio::test]
