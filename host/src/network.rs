@@ -27,6 +27,17 @@ impl net::Tool for PluginTool {
             ready: plan.ready,
             min_time_limit_ms: plan.min_time_limit_ms,
             main_metric: plan.main_metric,
+            ports: plan
+                .ports
+                .into_iter()
+                .map(|port| net::Port {
+                    number: port.number,
+                    protocol: port.protocol,
+                    purpose: port.purpose,
+                })
+                .collect(),
+            one_client_at_a_time: plan.one_client_at_a_time,
+            mesh_refused: plan.mesh_refused,
         })
     }
 

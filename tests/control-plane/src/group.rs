@@ -1,4 +1,4 @@
-//! The process group that all components share, and the guardian that ends it with us.
+//! A process group, and the guardian that ends it with us. All components of a control plane share one.
 //!
 //! The guardian leads the group and reads from a pipe whose other end only this process holds. However this
 //! process ends (return, panic, SIGKILL, a control plane kept in a `static`), the kernel closes the pipe, and the
@@ -31,16 +31,19 @@ kill -KILL 0
 
 /// A process group; everything in it is killed when the value goes.
 #[derive(Debug)]
-pub(crate) struct ProcessGroup {
+pub struct ProcessGroup {
     guardian: Child,
     id: i32,
 }
 
 impl ProcessGroup {
     /// Starts the guardian; `folder` is removed if it has to act.
-    pub(crate) fn start(folder: &Path) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// There is no `/bin/sh`, or no process can be started.
+    pub fn start(folder: &Path) -> anyhow::Result<Self> {
         let guardian = Command::new("/bin/sh")
-            .args(["-c", GUARDIAN, "guardian-of-control-plane"])
+            .args(["-c", GUARDIAN, "guardian-of-group"])
             .arg(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -48,13 +51,16 @@ impl ProcessGroup {
             .current_dir("/")
             .process_group(0)
             .spawn()
-            .context("starting the guardian of the control plane with /bin/sh")?;
+            .context("starting the guardian of a process group with /bin/sh")?;
         let id = i32::try_from(guardian.id())?;
         Ok(Self { guardian, id })
     }
 
     /// Starts a process in the group.
-    pub(crate) fn spawn(&self, command: &mut Command) -> io::Result<Child> {
+    ///
+    /// # Errors
+    /// As [`Command::spawn`].
+    pub fn spawn(&self, command: &mut Command) -> io::Result<Child> {
         command.process_group(self.id).spawn()
     }
 }

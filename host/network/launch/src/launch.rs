@@ -1,0 +1,271 @@
+//! A benchmark in a cluster from its first object to its last.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use kperf_cluster::{
+    Session,
+    api::{Cluster, Scope},
+    cleanup::{self, CleanReport},
+};
+use kperf_load::Stop;
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    error::LaunchError,
+    objects::{ORCHESTRATOR, objects},
+    pods::{Trouble, trouble},
+    results::{PREFIX, ResultsTarget, Said, State},
+    rights,
+    spec::{LaunchSpec, SpecError},
+};
+
+/// Between two looks at pods and results.
+const POLL: Duration = Duration::from_secs(1);
+/// Longest that everything may take to be gone, beyond the run's own timeout.
+const CLEAN_UP: Duration = Duration::from_secs(60);
+
+/// What happens, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// The objects are there.
+    Created {
+        /// How many.
+        objects: usize,
+    },
+    /// Something keeps a pod from running; said once for each reason.
+    Trouble(&'a Trouble),
+    /// What the orchestrator says.
+    Orchestrator(&'a str),
+    /// Everything is being removed.
+    Cleaning,
+}
+
+/// A run that came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// [`State::Done`] or [`State::Failed`].
+    pub state: State,
+    /// What the orchestrator said last.
+    pub message: String,
+    /// The results file; with a failure there may be one of a part of the tasks.
+    pub results: Option<Vec<u8>>,
+}
+
+/// How a launch ended, and what became of its objects.
+#[derive(Debug)]
+pub struct Launched {
+    /// What came of it.
+    pub outcome: Result<Finished, LaunchError>,
+    /// What was removed, and what is left.
+    pub clean: CleanReport,
+}
+
+/// Launches a benchmark, waits for its results and removes it, whatever happens. `stop` ends the wait and begins the
+/// removal; an abort gives that up too, and what is left has the run's label. Ends within the run's deadline, four
+/// times its timeout and a minute.
+pub async fn launch(
+    cluster: &Cluster,
+    spec: &LaunchSpec,
+    stop: &Stop,
+    progress: &(dyn Fn(Event<'_>) + Sync),
+) -> Launched {
+    let refused = |error| Launched {
+        outcome: Err(error),
+        clean: CleanReport::default(),
+    };
+    if let Err(error) = spec.check() {
+        return refused(error.into());
+    }
+    let grants = match rights::grants(&spec.namespace) {
+        Ok(grants) => grants,
+        // Names of namespaces are all that can be wrong with them.
+        Err(_) => return refused(SpecError::Namespace(spec.namespace.clone()).into()),
+    };
+    let session = Session::new(
+        cluster.clone(),
+        spec.run.clone(),
+        grants,
+        std::time::Instant::now(),
+        stop.clone(),
+    );
+    let outcome = tokio::select! {
+        biased;
+        () = stop.stopped() => Err(LaunchError::Stopped),
+        outcome = run(&session, spec, progress) => outcome,
+    };
+    progress(Event::Cleaning);
+    let recorded = session.objects();
+    let clean = tokio::select! {
+        biased;
+        () = stop.aborted() => CleanReport {
+            errors: vec!["the removal was given up".to_owned()],
+            ..CleanReport::default()
+        },
+        clean = cleanup::clean(cluster, &spec.run, Some(&recorded), spec.timeout + CLEAN_UP, |_| {}) => clean,
+    };
+    Launched { outcome, clean }
+}
+
+async fn run(
+    session: &Session,
+    spec: &LaunchSpec,
+    progress: &(dyn Fn(Event<'_>) + Sync),
+) -> Result<Finished, LaunchError> {
+    let objects = objects(spec);
+    for object in &objects {
+        let what = || {
+            let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+            format!(
+                "creating {} {}",
+                text(&object["kind"]),
+                text(&object["metadata"]["name"])
+            )
+        };
+        session
+            .create(&object.to_string())
+            .await
+            .map_err(LaunchError::api(what()))?;
+    }
+    progress(Event::Created {
+        objects: objects.len(),
+    });
+    wait(session, spec, progress).await
+}
+
+async fn wait(
+    session: &Session,
+    spec: &LaunchSpec,
+    progress: &(dyn Fn(Event<'_>) + Sync),
+) -> Result<Finished, LaunchError> {
+    let target = ResultsTarget {
+        namespace: spec.namespace.clone(),
+        prefix: PREFIX.to_owned(),
+    };
+    let pods = Scope {
+        namespace: spec.namespace.clone(),
+        ..Scope::default()
+    };
+    let begun = Instant::now();
+    // Pods come up, workers register, all that there is to do, and the last words.
+    let longest = spec.deadline + spec.timeout * 3;
+    let mut last = Said::default();
+    let mut troubles = Troubles::default();
+    loop {
+        let index = session
+            .get("v1", "ConfigMap", &spec.namespace, PREFIX)
+            .await
+            .map_err(LaunchError::api("asking how far the benchmark is"))?;
+        let said = Said::of(&index);
+        if said.message != last.message && !said.message.is_empty() {
+            progress(Event::Orchestrator(&said.message));
+        }
+        last = said;
+        if matches!(last.state, State::Done | State::Failed) {
+            return Ok(Finished {
+                results: last.read(session, &target).await?,
+                state: last.state,
+                message: last.message,
+            });
+        }
+        let pods = session
+            .list("v1", "Pod", &pods)
+            .await
+            .map_err(LaunchError::api("looking at the pods"))?;
+        let found: Vec<Trouble> = pods.iter().filter_map(trouble).collect();
+        for new in troubles.look(found, Instant::now()) {
+            progress(Event::Trouble(&new));
+        }
+        if let Some(hopeless) = troubles.hopeless(spec.nodes.len(), Instant::now(), spec.timeout) {
+            return Err(LaunchError::Pods(hopeless));
+        }
+        if begun.elapsed() > longest {
+            return Err(LaunchError::TimedOut {
+                after: begun.elapsed(),
+                last: if last.message.is_empty() {
+                    "the orchestrator has not said anything".to_owned()
+                } else {
+                    format!("the orchestrator said last: {}", last.message)
+                },
+            });
+        }
+        sleep(POLL).await;
+    }
+}
+
+/// What is wrong with pods, and since when.
+#[derive(Debug, Default)]
+struct Troubles(BTreeMap<String, (Trouble, Instant)>);
+
+impl Troubles {
+    /// Takes what is wrong now; what is new. A pod that changes from one trouble to another keeps its time.
+    fn look(&mut self, found: Vec<Trouble>, now: Instant) -> Vec<Trouble> {
+        self.0
+            .retain(|pod, _| found.iter().any(|trouble| trouble.pod == *pod));
+        let mut new = Vec::new();
+        for trouble in found {
+            let known = self.0.get(&trouble.pod);
+            if known.is_none_or(|(known, _)| known.reason != trouble.reason) {
+                new.push(trouble.clone());
+            }
+            let since = known.map_or(now, |(_, since)| *since);
+            self.0.insert(trouble.pod.clone(), (trouble, since));
+        }
+        new
+    }
+
+    /// Why it will come to nothing: the orchestrator does not run, or all workers but one, for longer than `patience`.
+    fn hopeless(&self, workers: usize, now: Instant, patience: Duration) -> Option<Vec<String>> {
+        let lasting: Vec<&Trouble> = self
+            .0
+            .values()
+            .filter(|(_, since)| now.duration_since(*since) >= patience)
+            .map(|(trouble, _)| trouble)
+            .collect();
+        let is_orchestrator = |trouble: &&&Trouble| trouble.pod == ORCHESTRATOR;
+        let without = lasting
+            .iter()
+            .filter(|trouble| !is_orchestrator(trouble))
+            .count();
+        let is_hopeless = lasting.iter().any(|trouble| is_orchestrator(&trouble))
+            || workers.saturating_sub(without) < 2;
+        is_hopeless.then(|| lasting.iter().map(ToString::to_string).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(pod: &str, reason: &str) -> Trouble {
+        Trouble {
+            pod: pod.to_owned(),
+            reason: reason.to_owned(),
+            message: String::new(),
+        }
+    }
+
+    #[test]
+    fn lasting_troubles_are_hopeless() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let patience = Duration::from_secs(10);
+        let mut troubles = Troubles::default();
+        let first = vec![of("kperf-worker-0", "ErrImagePull")];
+        assert_eq!(troubles.look(first.clone(), at(0)).len(), 1);
+        assert!(troubles.look(first, at(1)).is_empty(), "said already");
+        let back_off = vec![of("kperf-worker-0", "ImagePullBackOff")];
+        assert_eq!(troubles.look(back_off.clone(), at(5)).len(), 1);
+        assert_eq!(troubles.hopeless(2, at(9), patience), None);
+        // Three workers can do without one of them, two cannot.
+        assert_eq!(troubles.hopeless(3, at(10), patience), None);
+        let why = troubles.hopeless(2, at(10), patience).unwrap();
+        assert_eq!(why, ["kperf-worker-0: ImagePullBackOff"]);
+        // One that got well begins anew.
+        troubles.look(vec![], at(11));
+        troubles.look(back_off, at(12));
+        assert_eq!(troubles.hopeless(2, at(20), patience), None);
+        // Nobody can do without the orchestrator.
+        troubles.look(vec![of(ORCHESTRATOR, "CrashLoopBackOff")], at(30));
+        assert!(troubles.hopeless(9, at(40), patience).is_some());
+    }
+}

@@ -1,0 +1,328 @@
+//! Results on their way through the API: compressed, in parts, one ConfigMap each.
+//!
+//! `PREFIX` says how far the run is (`state`, `message`) and, once there are results, how many parts and bytes they
+//! have and their digest; `PREFIX-0`, `PREFIX-1`, … hold the parts (`gz`). The parts are written first, so that who reads
+//! `done` finds them. A ConfigMap holds 1 MiB at most; all of them together hold about 22 MB compressed, which is some
+//! 200 MB of tools' output.
+
+use std::{
+    fmt,
+    io::{Read as _, Write as _},
+    str::FromStr,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use kperf_cluster::{
+    Session,
+    api::{ApiFailure, Cluster, PatchType},
+};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::error::LaunchError;
+
+/// Name of the first ConfigMap, and the beginning of the others'.
+pub(crate) const PREFIX: &str = "kperf-results";
+/// Of one part, before base64; a ConfigMap holds 1 MiB with everything.
+const PART_BYTES: usize = 700 << 10;
+/// Made beforehand for every run.
+const PARTS: usize = 32;
+/// Most that is unpacked.
+const MAX_BYTES: u64 = 1 << 30;
+/// Longest message kept, bytes.
+const MAX_MESSAGE_BYTES: usize = 4096;
+
+/// Names of all ConfigMaps.
+pub(crate) fn names(prefix: &str) -> Vec<String> {
+    let parts = (0..PARTS).map(|part| format!("{prefix}-{part}"));
+    std::iter::once(prefix.to_owned()).chain(parts).collect()
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// The orchestrator has not said anything yet.
+    #[default]
+    Starting,
+    /// It is at work.
+    Running,
+    /// All that could be measured is measured; there are results.
+    Done,
+    /// It came to nothing; there may be results of a part.
+    Failed,
+}
+
+impl State {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Failed => "failed",
+        }
+    }
+
+    fn of(text: &str) -> Self {
+        [Self::Running, Self::Done, Self::Failed]
+            .into_iter()
+            .find(|state| state.as_str() == text)
+            .unwrap_or_default()
+    }
+}
+
+/// Where results go: `kube:NAMESPACE/PREFIX`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResultsTarget {
+    /// Namespace of the ConfigMaps.
+    pub namespace: String,
+    /// Name of the first.
+    pub prefix: String,
+}
+
+/// A text that is no [`ResultsTarget`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} says not where results go; write kube:NAMESPACE/PREFIX")]
+pub struct ParseTargetError(String);
+
+impl FromStr for ResultsTarget {
+    type Err = ParseTargetError;
+
+    fn from_str(text: &str) -> Result<Self, ParseTargetError> {
+        text.strip_prefix("kube:")
+            .and_then(|rest| rest.split_once('/'))
+            .filter(|(namespace, prefix)| {
+                !namespace.is_empty() && !prefix.is_empty() && !prefix.contains('/')
+            })
+            .map(|(namespace, prefix)| Self {
+                namespace: namespace.to_owned(),
+                prefix: prefix.to_owned(),
+            })
+            .ok_or_else(|| ParseTargetError(text.chars().take(200).collect()))
+    }
+}
+
+impl fmt::Display for ResultsTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "kube:{}/{}", self.namespace, self.prefix)
+    }
+}
+
+/// Results that could not be published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The API server refused or was away; doing it again may help.
+    #[error("the results cannot be written to the cluster: {0}")]
+    Api(#[from] ApiFailure),
+    /// They do not fit.
+    #[error(
+        "the results have {bytes} bytes when compressed, and {most} can go through the cluster; measure fewer pairs"
+    )]
+    TooLarge {
+        /// Compressed.
+        bytes: usize,
+        /// Most that fits.
+        most: usize,
+    },
+}
+
+/// The orchestrator's side. Needs `patch` on the ConfigMaps, by name, and nothing else.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    cluster: Cluster,
+    target: ResultsTarget,
+}
+
+impl Publisher {
+    /// Connects to nothing yet.
+    #[must_use]
+    pub fn new(cluster: Cluster, target: ResultsTarget) -> Self {
+        Self { cluster, target }
+    }
+
+    /// Says what is being done, for people.
+    ///
+    /// # Errors
+    /// See [`PublishError`], as for all of these.
+    pub async fn progress(&self, message: &str) -> Result<(), PublishError> {
+        self.say(State::Running, message, json!({})).await
+    }
+
+    /// Ends the run: with results, or with what is wrong and perhaps results of a part.
+    ///
+    /// # Errors
+    /// Results that do not fit: then this is said instead, and the run has failed.
+    pub async fn finish(
+        &self,
+        state: State,
+        message: &str,
+        results: Option<&[u8]>,
+    ) -> Result<(), PublishError> {
+        let Some(results) = results else {
+            return self.say(state, message, json!({})).await;
+        };
+        let parts = match pack(results) {
+            Ok(parts) => parts,
+            Err(error) => {
+                self.say(State::Failed, &error.to_string(), json!({}))
+                    .await?;
+                return Err(error);
+            }
+        };
+        for (index, part) in parts.iter().enumerate() {
+            let name = format!("{}-{index}", self.target.prefix);
+            self.patch(&name, json!({"binaryData": {"gz": STANDARD.encode(part)}}))
+                .await?;
+        }
+        let about = json!({
+            "parts": parts.len().to_string(),
+            "bytes": results.len().to_string(),
+            "sha256": hex(&Sha256::digest(results)),
+        });
+        self.say(state, message, about).await
+    }
+
+    async fn say(&self, state: State, message: &str, mut data: Value) -> Result<(), PublishError> {
+        let end = message.floor_char_boundary(MAX_MESSAGE_BYTES);
+        data["state"] = json!(state.as_str());
+        data["message"] = json!(&message[..end]);
+        self.patch(&self.target.prefix, json!({"data": data})).await
+    }
+
+    async fn patch(&self, name: &str, patch: Value) -> Result<(), PublishError> {
+        let config_maps = self.cluster.kind("v1", "ConfigMap").await?;
+        self.cluster
+            .patch(
+                &config_maps,
+                &self.target.namespace,
+                name,
+                "",
+                PatchType::Merge,
+                patch.to_string(),
+            )
+            .await?;
+        Ok(())
+    }
+}
+
+/// What the orchestrator said last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) state: State,
+    pub(crate) message: String,
+    parts: usize,
+    bytes: u64,
+    sha256: String,
+}
+
+impl Said {
+    pub(crate) fn of(config_map: &Value) -> Self {
+        let text = |key: &str| config_map["data"][key].as_str().unwrap_or_default();
+        Self {
+            state: State::of(text("state")),
+            message: text("message").to_owned(),
+            parts: text("parts").parse().unwrap_or(0),
+            bytes: text("bytes").parse().unwrap_or(0),
+            sha256: text("sha256").to_owned(),
+        }
+    }
+
+    /// The launcher's side: the results, if there are some.
+    pub(crate) async fn read(
+        &self,
+        session: &Session,
+        target: &ResultsTarget,
+    ) -> Result<Option<Vec<u8>>, LaunchError> {
+        if self.parts == 0 {
+            return Ok(None);
+        }
+        let mut packed = Vec::new();
+        for part in 0..self.parts.min(PARTS) {
+            let name = format!("{}-{part}", target.prefix);
+            let object = session
+                .get("v1", "ConfigMap", &target.namespace, &name)
+                .await
+                .map_err(LaunchError::api("reading the results"))?;
+            let text = object["binaryData"]["gz"].as_str().unwrap_or_default();
+            let bytes = STANDARD
+                .decode(text)
+                .map_err(|error| LaunchError::Results(format!("{name}: {error}")))?;
+            packed.extend(bytes);
+        }
+        unpack(&packed, self.bytes, &self.sha256).map(Some)
+    }
+}
+
+fn pack(results: &[u8]) -> Result<Vec<Vec<u8>>, PublishError> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    // Into memory nothing fails.
+    let packed = encoder
+        .write_all(results)
+        .and_then(|()| encoder.finish())
+        .unwrap_or_default();
+    let most = PARTS * PART_BYTES;
+    if packed.len() > most {
+        return Err(PublishError::TooLarge {
+            bytes: packed.len(),
+            most,
+        });
+    }
+    Ok(packed.chunks(PART_BYTES).map(<[u8]>::to_vec).collect())
+}
+
+fn unpack(packed: &[u8], bytes: u64, sha256: &str) -> Result<Vec<u8>, LaunchError> {
+    let mut results = Vec::new();
+    GzDecoder::new(packed)
+        // One more, so that the end of the stream is seen and checked.
+        .take(bytes.min(MAX_BYTES) + 1)
+        .read_to_end(&mut results)
+        .map_err(|error| LaunchError::Results(error.to_string()))?;
+    if hex(&Sha256::digest(&results)) == sha256 {
+        Ok(results)
+    } else {
+        Err(LaunchError::Results(
+            "their digest is another than the orchestrator's".to_owned(),
+        ))
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_read_and_shown() {
+        let target: ResultsTarget = "kube:ns/results".parse().unwrap();
+        assert_eq!(
+            (target.namespace.as_str(), target.prefix.as_str()),
+            ("ns", "results")
+        );
+        assert_eq!(target.to_string(), "kube:ns/results");
+        for bad in ["", "file:x", "kube:ns", "kube:/p", "kube:ns/", "kube:a/b/c"] {
+            bad.parse::<ResultsTarget>().expect_err(bad);
+        }
+    }
+
+    #[test]
+    fn results_are_what_they_were() {
+        // Digests do not compress.
+        let large: Vec<u8> = (0u32..60_000)
+            .flat_map(|n| Sha256::digest(n.to_le_bytes()).to_vec())
+            .collect();
+        for results in [&b""[..], b"{}", &large] {
+            let parts = pack(results).unwrap();
+            assert!(parts.iter().all(|part| part.len() <= PART_BYTES));
+            let (packed, digest) = (parts.concat(), hex(&Sha256::digest(results)));
+            let bytes = results.len() as u64;
+            assert_eq!(unpack(&packed, bytes, &digest).unwrap(), results);
+            unpack(&packed, bytes, "0").expect_err("another digest");
+            unpack(&packed[..packed.len() / 2], bytes, &digest).expect_err("half of it");
+        }
+        assert!(pack(&large).unwrap().len() > 1);
+        assert_eq!(names("r").len(), PARTS + 1);
+    }
+}
