@@ -9,6 +9,7 @@
 )]
 
 use std::{
+    io::BufRead as _,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -19,7 +20,7 @@ use kperf_tests::{
     benchmark::{distribution, watch_propagation},
     build_plugin, kperf, repository, wait,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 #[track_caller]
 fn assert_clean(kperf: &Kperf, sim: &SimServer, run: Option<&str>) {
@@ -274,9 +275,12 @@ fn a_deaf_benchmark_ends_and_keep_keeps() {
         "--kubeconfig",
         sim.kubeconfig(),
     ]);
-    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    std::thread::sleep(Duration::from_secs(2));
+    // It says so when the benchmark begins; the handler of signals stands long before.
+    let mut said = std::io::BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().starts_with("run r")));
+    std::thread::sleep(Duration::from_secs(1));
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
     let status = wait(&mut child, Duration::from_secs(60)).expect("an end in time");
@@ -435,7 +439,7 @@ fn options_of_a_density_workload() {
     assert_clean(&kperf, &sim, Some(&ran.run_id()));
 
     // The host keeps a namespace that was deleted until it is gone, and the next iteration needs it again.
-    let raced = copy_example(&kperf, |text| {
+    let raced = kperf.density(|text| {
         quick(text)
             .replace("iterationCount: 1", "iterationCount: 2")
             .replace(

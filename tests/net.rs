@@ -134,3 +134,119 @@ fn mistakes_are_said() {
     let ran = parse("iperf3-tcp", &["--timed-out", file], 8);
     assert!(ran.stdout.contains("\"timed_out\""), "{}", ran.stdout);
 }
+
+/// Three worker processes, six pairs, the real program: never more than two busy, results in every format.
+#[test]
+fn pairs_on_this_machine() {
+    if !kperf_tests::have("iperf3", "the network benchmark on this machine") {
+        return;
+    }
+    let kperf = kperf!();
+    let ran = kperf
+        .run(&[
+            "net",
+            "run",
+            "--benchmark",
+            "iperf3-tcp",
+            "--workers",
+            "3",
+            "--set",
+            "durationSeconds=1",
+            "--set",
+            "omitSeconds=0",
+            "--results",
+            "results.json",
+            "--output",
+            "json=r.json",
+            "--threshold",
+            "network-bandwidth_bits_per_second >= 1",
+        ])
+        .expect(0);
+    // The matrix: a row for each client.
+    assert!(
+        ran.stdout.contains("bandwidth_bits_per_second by loopback"),
+        "{}",
+        ran.stdout
+    );
+    assert_eq!(ran.stdout.matches("bit/s").count(), 6, "{}", ran.stdout);
+    let results = kperf.json("results.json");
+    let results = results["results"].as_array().unwrap();
+    assert_eq!(results.len(), 6);
+    let mut pairs: Vec<_> = results
+        .iter()
+        .map(|result| {
+            let task = &result["task"];
+            assert_eq!(task["command"], "iperf3");
+            assert_eq!(task["status"], 4, "{result}");
+            assert!(task["client"]["idle"].is_boolean(), "{result}");
+            (
+                task["client"]["worker"].as_str().unwrap().to_owned(),
+                task["server"]["worker"].as_str().unwrap().to_owned(),
+            )
+        })
+        .collect();
+    pairs.sort();
+    pairs.dedup();
+    assert_eq!(pairs.len(), 6);
+    assert!(pairs.iter().all(|(client, server)| client != server));
+    let report = kperf.json("r.json");
+    let metrics = report["metrics"].as_array().unwrap();
+    let of = |name: &str| {
+        metrics
+            .iter()
+            .filter(|metric| metric["name"] == name)
+            .count()
+    };
+    assert_eq!(of("network_bandwidth_bits_per_second"), 6);
+    assert_eq!(of("network_success"), 6);
+    assert_eq!(of("network_error"), 0);
+    assert_eq!(report["thresholds"][0]["passed"], true);
+}
+
+/// A stranger's tool for a program that no host knows: allowed by name, run between two workers, varied.
+#[test]
+fn a_third_partys_tool_between_workers() {
+    if !kperf_tests::have("nuttcp", "the network benchmark of a third party") {
+        return;
+    }
+    let kperf = kperf!();
+    let component = build_plugin(&repository().join("examples/tool-third-party"), "nuttcp");
+    let component = component.to_str().unwrap();
+    let run = |more: &[&str]| {
+        let mut arguments = vec![
+            "net",
+            "run",
+            "--benchmark",
+            component,
+            "--set",
+            "durationSeconds=1",
+        ];
+        arguments.extend(more);
+        kperf.run(&arguments)
+    };
+    // What is not on the allow list is not run.
+    run(&[]).expect(1).says(&["nuttcp"]);
+    let ran = run(&["--allow", "nuttcp", "--vary", "streams=1,2"]).expect(0);
+    assert!(ran.stdout.contains("streams=1"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("streams=2"), "{}", ran.stdout);
+    assert_eq!(ran.stdout.matches("bit/s").count(), 4, "{}", ran.stdout);
+}
+
+#[test]
+fn mistakes_of_a_network_run_are_said() {
+    let kperf = kperf!();
+    let run = |more: &[&str], code: i32| {
+        let mut arguments = vec!["net", "run", "--benchmark", "iperf3-tcp"];
+        arguments.extend(more);
+        kperf.run(&arguments).expect(code)
+    };
+    run(&["--workers", "1"], 2).says(&["--workers"]);
+    run(&["--set", "durationSecond=1"], 2).says(&["durationSecond"]);
+    run(&["--set", "durationSeconds=-1"], 2).says(&["durationSeconds"]);
+    run(&["--vary", "streams"], 2).says(&["--vary streams"]);
+    run(&["--threshold", "nonsense"], 2).says(&["--threshold"]);
+    kperf
+        .run(&["net", "run", "--benchmark", "quorum-list"])
+        .expect(2)
+        .says(&["not a tool"]);
+}
