@@ -1,6 +1,6 @@
 //! From parameters to commands.
 
-use iperf3_tcp::{Direction, Iperf3Tcp, Params};
+use iperf3_tcp::{Iperf3Tcp, Params};
 use net_tool::{Host, Mesh, ParamError, Plan, Ready, Tool};
 
 fn plan(params: &Params) -> Result<Plan, ParamError> {
