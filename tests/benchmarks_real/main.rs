@@ -10,6 +10,7 @@
 
 mod density;
 mod ends;
+mod in_cluster;
 mod pod_startup;
 mod recorded;
 
