@@ -11,13 +11,17 @@ use kperf_runtime as runtime;
 use crate::report::RunFacts;
 
 mod conclusion;
+mod handover;
 mod measurement;
+mod progress;
 mod table;
 
 pub use conclusion::{Conclusion, conclude};
+pub use handover::{Herald, Voice};
 pub use measurement::{
     Axis, Limits, Measurement, MeasurementError, Prepared, load_tool, result_name,
 };
+pub use progress::progress_line;
 pub use table::table;
 
 /// A tool plugin as the orchestrator wants it.

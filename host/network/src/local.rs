@@ -72,10 +72,7 @@ pub async fn run(
 ) -> Result<NetworkRun, NetworkError> {
     let infos = workers(options.workers, &options.selection)?;
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let certificates = RunCertificates::create(
-        &options.directory.join(CERTIFICATES),
-        &[listen.ip().to_string()],
-    )?;
+    let certificates = RunCertificates::create(&options.directory.join(CERTIFICATES))?;
     options.listen = listen;
     options.certificates = Some(certificates.clone());
     let began = Arc::new(AtomicBool::new(false));
@@ -155,7 +152,11 @@ pub fn workers(count: usize, selection: &Selection) -> Result<Vec<WorkerInfo>, N
         )));
     }
     let known = [LOOPBACK, LOOPBACK6];
-    if let Some(path) = selection.paths.iter().find(|path| !known.contains(&&***path)) {
+    if let Some(path) = selection
+        .paths
+        .iter()
+        .find(|path| !known.contains(&&***path))
+    {
         return Err(NetworkError::NothingToMeasure(format!(
             "no worker has the path `{path}`: on this machine there are {}",
             known.join(" and ")

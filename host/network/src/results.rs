@@ -194,15 +194,30 @@ impl ResultsFile {
             .map_err(|error| NetworkError::file(path, format!("no results file: {error}")))
     }
 
+    /// The file's text.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // Of strings, numbers and lists: nothing that could fail.
+        let mut text = serde_json::to_vec_pretty(self).unwrap_or_default();
+        text.push(b'\n');
+        text
+    }
+
+    /// Reads a file's text, with or without the additions.
+    ///
+    /// # Errors
+    /// It is no results file.
+    pub fn parse(text: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(text)
+    }
+
     /// Writes the file so that it is there whole or not at all.
     ///
     /// # Errors
     /// If it cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), NetworkError> {
         let failed = |error: std::io::Error| NetworkError::file(path, error);
-        let mut text =
-            serde_json::to_vec_pretty(self).map_err(|error| NetworkError::file(path, error))?;
-        text.push(b'\n');
+        let text = self.to_bytes();
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(".tmp");
         let temporary = path.with_file_name(name);

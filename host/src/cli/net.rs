@@ -18,8 +18,10 @@ use crate::{
 };
 
 pub mod deliver;
+pub mod launch;
 pub mod local;
 pub mod measure;
+pub mod orchestrator;
 pub mod report;
 pub mod worker;
 
@@ -30,6 +32,10 @@ pub enum NetCommand {
     Run(Box<local::RunArgs>),
     /// Be a worker: run what an orchestrator asks for, within the allow list.
     Worker(Box<worker::WorkerArgs>),
+    /// Be the orchestrator of workers anywhere: pair them, measure, keep and hand over the results.
+    Orchestrator(Box<orchestrator::OrchestratorArgs>),
+    /// Run a network benchmark between pods of a cluster: deploy, wait, fetch the results, remove everything.
+    Launch(Box<launch::LaunchArgs>),
     /// Judge, show and export the results file of an earlier run, of this program or another.
     Report(report::ReportArgs),
     /// Say what the output of a measuring program means, as one JSON object.
@@ -79,6 +85,8 @@ pub fn run(command: NetCommand, live: &Live) -> Result<Exit, Failed> {
     match command {
         NetCommand::Run(args) => local::run(*args, live),
         NetCommand::Worker(args) => worker::run(*args),
+        NetCommand::Orchestrator(args) => orchestrator::run(&args, live),
+        NetCommand::Launch(args) => launch::run(*args, live),
         NetCommand::Report(args) => report::run(&args, live),
         NetCommand::Parse(args) => parse(&args),
     }
