@@ -155,7 +155,11 @@ pub fn workers(count: usize, selection: &Selection) -> Result<Vec<WorkerInfo>, N
         )));
     }
     let known = [LOOPBACK, LOOPBACK6];
-    if let Some(path) = selection.paths.iter().find(|path| !known.contains(&&***path)) {
+    if let Some(path) = selection
+        .paths
+        .iter()
+        .find(|path| !known.contains(&&***path))
+    {
         return Err(NetworkError::NothingToMeasure(format!(
             "no worker has the path `{path}`: on this machine there are {}",
             known.join(" and ")

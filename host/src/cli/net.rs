@@ -20,6 +20,7 @@ use crate::{
 pub mod deliver;
 pub mod local;
 pub mod measure;
+pub mod progress;
 pub mod report;
 pub mod worker;
 
