@@ -22,7 +22,7 @@ pub use measurement::{
     Axis, Limits, Measurement, MeasurementError, Prepared, load_tool, result_name,
 };
 pub use progress::progress_line;
-pub use table::table;
+pub use table::{in_unit, table};
 
 /// A tool plugin as the orchestrator wants it.
 pub struct PluginTool(pub runtime::Tool);

@@ -185,7 +185,10 @@ impl Selection {
                 },
             ));
         }
-        if admitted.iter().all(|(c, s)| self.paths(c, s).next().is_none()) {
+        if admitted
+            .iter()
+            .all(|(c, s)| self.paths(c, s).next().is_none())
+        {
             let of_ends = |worker: &WorkerInfo| {
                 let paths: Vec<_> = worker.addresses.iter().map(|one| &*one.path).collect();
                 format!("{} has {}", worker.name, paths.join(", "))
@@ -334,7 +337,9 @@ mod tests {
         let workers = cluster();
         let selection = Selection::default();
         let paths = |client: usize, server: usize| -> Vec<_> {
-            selection.paths(&workers[client], &workers[server]).collect()
+            selection
+                .paths(&workers[client], &workers[server])
+                .collect()
         };
         assert_eq!(paths(2, 3), ["pod", "service"]);
         assert_eq!(paths(0, 3), ["pod"]);
@@ -350,15 +355,24 @@ mod tests {
             selection.problem(&workers).unwrap()
         };
         let said = problem(|s| s.paths = vec!["pdo".to_owned()]);
-        assert!(said.contains("path `pdo`: there are host, pod, service"), "{said}");
+        assert!(
+            said.contains("path `pdo`: there are host, pod, service"),
+            "{said}"
+        );
         let said = problem(|s| s.client_nodes = vec!["z".to_owned()]);
-        assert!(said.contains("client node `z`: there are a, b, c, d"), "{said}");
+        assert!(
+            said.contains("client node `z`: there are a, b, c, d"),
+            "{said}"
+        );
         let said = problem(|s| {
             s.placements = vec![Placement::SameNode];
             s.client_nodes = vec!["b".to_owned()];
         });
         assert!(said.contains("pairs same-node; client nodes b"), "{said}");
-        assert!(said.contains("the 20 ordered pairs of 5 workers are 2 same-node"), "{said}");
+        assert!(
+            said.contains("the 20 ordered pairs of 5 workers are 2 same-node"),
+            "{said}"
+        );
         let said = problem(|s| {
             s.client_workers = vec!["d".to_owned()];
         });

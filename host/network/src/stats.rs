@@ -145,7 +145,10 @@ mod tests {
         let b = [2.0, 4.0, 6.0, 8.0, 10.0];
         let d = difference(&a, &b, 1.0).unwrap();
         assert_eq!(d.value, -3.0);
-        assert!((d.ci95.unwrap() - 2.570_582 * 2.5_f64.sqrt()).abs() < 1e-6, "{d:?}");
+        assert!(
+            (d.ci95.unwrap() - 2.570_582 * 2.5_f64.sqrt()).abs() < 1e-6,
+            "{d:?}"
+        );
         assert_eq!(d.is_certain(), Some(false));
         // Half of b is a, so its interval is that of two equal samples.
         let d = difference(&a, &b, 0.5).unwrap();

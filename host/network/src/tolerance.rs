@@ -37,7 +37,9 @@ pub struct Tolerance {
 
 /// A tolerance that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}`: {reason}; write PATH [METRIC] within N% of PATH, for example `pod within 10% of host`")]
+#[error(
+    "`{text}`: {reason}; write PATH [METRIC] within N% of PATH, for example `pod within 10% of host`"
+)]
 pub struct ToleranceError {
     /// As it was written.
     pub text: String,

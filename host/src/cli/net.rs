@@ -22,6 +22,7 @@ pub mod launch;
 pub mod local;
 pub mod measure;
 pub mod orchestrator;
+pub mod progress;
 pub mod report;
 pub mod worker;
 

@@ -185,7 +185,15 @@ fn results(facts: &RunFacts, run: &net::NetworkRun) -> Results {
     };
     for of in run.summaries() {
         let mut labels = pair(run, &of.client, &of.server, &of.path, &of.variant);
-        labels.extend(of.labels.iter().map(|(key, value)| label(key, value)));
+        for (key, value) in &of.labels {
+            let taken = labels.iter().any(|label| label.key == *key);
+            let key = if taken {
+                format!("tool_{key}")
+            } else {
+                key.clone()
+            };
+            labels.push(label(&key, value));
+        }
         let mut metric = |name: String, value: f64| {
             results.metrics.push(doc::Metric {
                 name,

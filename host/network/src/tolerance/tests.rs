@@ -69,7 +69,10 @@ fn both_paths(pod: &[f64], host: &[f64]) -> NetworkRun {
             tasks.push(task("a", "b", path, sample, Some(*value)));
         }
     }
-    run(vec![worker("a", "m", &paths), worker("b", "n", &paths)], tasks)
+    run(
+        vec![worker("a", "m", &paths), worker("b", "n", &paths)],
+        tasks,
+    )
 }
 
 fn tolerance(text: &str) -> Tolerance {
@@ -86,7 +89,10 @@ fn what_is_written_is_read_and_written_again() {
         assert_eq!(tolerance(text).to_string(), text);
         let json = serde_json::to_string(&tolerance(text)).unwrap();
         assert_eq!(json, format!("{text:?}"));
-        assert_eq!(serde_json::from_str::<Tolerance>(&json).unwrap(), tolerance(text));
+        assert_eq!(
+            serde_json::from_str::<Tolerance>(&json).unwrap(),
+            tolerance(text)
+        );
     }
     assert_eq!(tolerance("pod  within 10% of host").ratio, 0.1);
 }
@@ -140,8 +146,14 @@ fn samples_tell_how_certain_it_is() {
         }
     };
     assert_eq!(certain(&[100.0], &[100.0]), None);
-    assert_eq!(certain(&[100.0, 101.0, 99.0], &[100.0, 101.0, 99.0]), Some(true));
-    assert_eq!(certain(&[80.0, 100.0, 90.0], &[100.0, 101.0, 99.0]), Some(false));
+    assert_eq!(
+        certain(&[100.0, 101.0, 99.0], &[100.0, 101.0, 99.0]),
+        Some(true)
+    );
+    assert_eq!(
+        certain(&[80.0, 100.0, 90.0], &[100.0, 101.0, 99.0]),
+        Some(false)
+    );
 }
 
 #[test]
@@ -183,7 +195,10 @@ fn what_was_not_measured_never_passes() {
     let said = reason(tolerance("pod within 10% of host").judge(&pod_only));
     assert_eq!(said, "nothing was measured by host");
     let said = reason(tolerance("x within 10% of y").judge(&pod_only));
-    assert_eq!(said, "nothing was measured by x, and nothing was measured by y");
+    assert_eq!(
+        said,
+        "nothing was measured by x, and nothing was measured by y"
+    );
     let failed = run(
         workers(),
         vec![

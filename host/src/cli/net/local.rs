@@ -3,7 +3,6 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
-    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -11,8 +10,7 @@ use anyhow::Context as _;
 use clap::Args;
 use kperf_load::Stop;
 use kperf_network::{
-    NetworkError, NetworkRun, ResultsFile, local,
-    orchestrator::{OrchestratorOptions, Progress},
+    NetworkError, NetworkRun, ResultsFile, local, orchestrator::OrchestratorOptions,
 };
 
 use crate::{
@@ -20,6 +18,7 @@ use crate::{
         net::{
             deliver::{Outputs, plugins},
             measure::{MeasureArgs, TOLERANCES},
+            progress::TaskProgress,
         },
         output::OutputArgs,
     },
@@ -111,11 +110,11 @@ fn measure(
     let binary = std::env::current_exe()
         .context("cannot find this program")
         .or_exit(Exit::Failure)?;
-    let plain = live.is_plain();
+    let shown = TaskProgress::new(live, &prepared.main_metric);
     let options = OrchestratorOptions {
         timeout: args.timeout,
         deadline: args.deadline,
-        progress: Arc::new(move |progress| show(progress, plain)),
+        progress: shown.callback(),
         ..prepared.options(usize::from(args.workers), directory)
     };
     let allowed = prepared.allow.further;
@@ -152,27 +151,13 @@ fn measure(
     let run = local::run(options, prepared.variants, worker, async move {
         stop.stopped().await;
     });
-    runtime.block_on(run).map_err(|error| Failed {
+    let result = runtime.block_on(run);
+    shown.end();
+    result.map_err(|error| Failed {
         exit: match error {
             NetworkError::NothingToMeasure(_) => Exit::Usage,
             _ => Exit::Failure,
         },
         error: error.into(),
     })
-}
-
-fn show(progress: Progress<'_>, plain: bool) {
-    match progress {
-        Progress::Registered { workers, expected } if plain => {
-            eprintln!("{workers} of {expected} workers");
-        }
-        Progress::Registered { .. } => {}
-        Progress::Begins { task, done, total } => eprintln!("[{}/{total}] {task}", done + 1),
-        Progress::Ended { task, .. } => {
-            if let Some(error) = &task.error {
-                eprintln!("  {}: {}", error.class, error.message);
-            }
-        }
-        Progress::Lost { worker } => eprintln!("worker {worker} is lost"),
-    }
 }

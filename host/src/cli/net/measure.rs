@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use clap::{Args, ValueEnum, builder::PossibleValue};
+use clap::{
+    Args,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use kperf_network::{Placement, Selection, Tolerance};
 use serde_json::{Map, Value};
 
@@ -57,7 +60,7 @@ pub struct MeasureArgs {
 #[command(next_help_heading = "Pairs")]
 pub struct PairArgs {
     /// Only pairs whose ends are so to one another [default: all].
-    #[arg(long, value_name = "WHERE,…", value_delimiter = ',')]
+    #[arg(long, value_name = "WHERE,…", value_delimiter = ',', value_parser = placements())]
     pub pairs: Vec<Placement>,
     /// Only these ways of the traffic, of those that workers have, such as pod, service or host.
     #[arg(long = "path", value_name = "PATH,…", value_delimiter = ',')]
@@ -89,14 +92,14 @@ pub struct LimitArgs {
     pub tolerances: Vec<Tolerance>,
 }
 
-impl ValueEnum for Placement {
-    fn value_variants<'a>() -> &'a [Self] {
-        &Self::ALL
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(self.word()))
-    }
+/// Placements by their words.
+fn placements() -> impl TypedValueParser<Value = Placement> {
+    let words = PossibleValuesParser::new(Placement::ALL.map(Placement::word));
+    words.try_map(|word| {
+        let known = Placement::ALL.into_iter();
+        let mut of_word = known.filter(|placement| placement.word() == word);
+        of_word.next().ok_or("no such placement")
+    })
 }
 
 impl MeasureArgs {
