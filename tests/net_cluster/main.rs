@@ -143,10 +143,8 @@ impl World {
 
 /// A launch in a namespace, by the user with the least rights. It measures briefly, with ports of its own: the pods of
 /// all tests share those of this machine.
-struct Launch<'a> {
-    world: &'a World,
+struct Launch {
     kperf: Kperf,
-    namespace: String,
     words: Vec<String>,
 }
 
@@ -155,8 +153,8 @@ fn free_port() -> String {
     listener.local_addr().unwrap().port().to_string()
 }
 
-impl<'a> Launch<'a> {
-    fn new(world: &'a World, kperf: Kperf, namespace: &str, benchmark: &str) -> Self {
+impl Launch {
+    fn new(world: &World, kperf: Kperf, namespace: &str, benchmark: &str) -> Self {
         let orchestrator_port = free_port();
         let words = [
             "net",
@@ -177,14 +175,12 @@ impl<'a> Launch<'a> {
             "durationSeconds=1",
         ];
         Self {
-            world,
             kperf,
-            namespace: namespace.to_owned(),
             words: words.map(str::to_owned).into(),
         }
     }
 
-    fn iperf3(world: &'a World, kperf: Kperf, namespace: &str) -> Self {
+    fn iperf3(world: &World, kperf: Kperf, namespace: &str) -> Self {
         let port = format!("port={}", free_port());
         Self::new(world, kperf, namespace, "iperf3-tcp").with(&[
             "--set",

@@ -12,14 +12,14 @@ use clap::Args;
 use kperf_cluster::api::Cluster;
 use kperf_launch::{ResultsTarget, State};
 use kperf_load::Stop;
-use kperf_network::{
-    NetworkRun, ResultsFile, RunCertificates, RunEnd, TaskState,
-    orchestrator::{self, Progress},
-};
+use kperf_network::{NetworkRun, ResultsFile, RunCertificates, RunEnd, TaskState, orchestrator};
 
 use crate::{
     cli::{
-        net::deliver::{self, Outputs},
+        net::{
+            deliver::{self, Outputs},
+            progress::TaskProgress,
+        },
         output::OutputArgs,
     },
     exit::{Exit, Failed, OrExit as _},
@@ -161,7 +161,14 @@ fn measured(
     options.timeout = args.timeout;
     options.replacement = args.timeout;
     options.deadline = args.deadline;
-    options.progress = Arc::new(move |progress| show(progress, voice.as_ref()));
+    let shown = TaskProgress::new(live, &prepared.main_metric);
+    let callback = shown.callback();
+    options.progress = Arc::new(move |progress| {
+        callback(progress);
+        if let (Some(voice), Some(line)) = (&voice, network::progress_line(progress)) {
+            voice.say(&line);
+        }
+    });
     let Prepared {
         variants, limits, ..
     } = prepared;
@@ -169,11 +176,23 @@ fn measured(
         .block_on(orchestrator::run(options, variants, async move {
             stop.stopped().await;
         }))
-        .or_exit(Exit::Failure)?;
-    if let Some(path) = &args.results {
-        ResultsFile::of(&run).write(path).or_exit(Exit::Output)?;
-    }
+        .or_exit(Exit::Failure);
+    shown.end();
+    let run = run?;
+    let written = args.results.as_deref().map_or(Ok(()), |path| {
+        ResultsFile::of(&run).write(path).or_exit(Exit::Output)
+    });
     let exit = delivery.finish(conclude(&facts, &run, &limits), live);
+    // What was measured is shown, exported and handed over also when there is no place for the file.
+    if let Err(failed) = written {
+        live.say(&failed.to_string());
+        let exit = if exit == Exit::Success {
+            Exit::Output
+        } else {
+            exit
+        };
+        return Ok((run, exit));
+    }
     Ok((run, exit))
 }
 
@@ -197,16 +216,6 @@ fn certificates(directory: &Path, live: &Live) -> Result<RunCertificates, Failed
         directory.display()
     ));
     Ok(made)
-}
-
-fn show(progress: Progress<'_>, voice: Option<&Voice>) {
-    let Some(line) = network::progress_line(progress) else {
-        return;
-    };
-    eprintln!("{line}");
-    if let Some(voice) = voice {
-        voice.say(&line);
-    }
 }
 
 fn state(run: &NetworkRun) -> State {
