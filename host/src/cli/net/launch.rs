@@ -8,7 +8,10 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use clap::{Args, ValueEnum};
-use kperf_cluster::{RunId, api::Cluster};
+use kperf_cluster::{
+    RunId,
+    api::{Cluster, Code},
+};
 use kperf_launch::{
     Credentials, Event, LaunchError, LaunchSpec, Launched, check_rights, find_nodes, launch,
     objects, planned_workers,
@@ -242,7 +245,13 @@ async fn preflight(
     measurement: &Measurement,
     live: &Live,
 ) -> Result<(), LaunchError> {
-    check_rights(cluster, &spec.namespace).await?;
+    match check_rights(cluster, &spec.namespace).await {
+        // A server that does not say who may do what will say it with the first refusal.
+        Err(LaunchError::Api { failure, .. }) if failure.code == Code::NoSuchKind => {
+            live.say("the server cannot be asked about rights");
+        }
+        checked => checked?,
+    }
     let selector = &args.deployment.node_labels;
     let choice = find_nodes(cluster, selector, &spec.tolerations).await?;
     let least = if spec.workers_per_node > 1 { 1 } else { 2 };
@@ -256,7 +265,6 @@ async fn preflight(
 
 /// A failure, with the code it ends the command with.
 fn failed(error: LaunchError, target: &str) -> Failed {
-    use kperf_cluster::api::Code;
     let exit = match &error {
         LaunchError::Spec(_) | LaunchError::Nodes(_) => Exit::Usage,
         LaunchError::Rights(_) => Exit::Target,
