@@ -45,7 +45,7 @@ fn mistakes_are_said_before_anything_is_created() {
     );
     said(&["--host-network", "--path", "pod"], 2, &["--host-network"]);
     said(&["--set", "durationSecond=1"], 2, &["durationSecond"]);
-    said(&["--namespace", "No"], 2, &["--namespace"]);
+    said(&["--namespace", "No"], 2, &["cannot be the name"]);
     said(
         &["--node-labels", "pool=none"],
         2,
