@@ -7,69 +7,9 @@
     reason = "a failure here is a failed test"
 )]
 
-use std::{
-    io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::net::TcpListener;
 
-use kperf_tests::{have, kperf};
-
-/// A real Pushgateway on a free port; ends with the value.
-struct Pushgateway {
-    child: Child,
-    address: String,
-}
-
-impl Pushgateway {
-    fn start() -> Option<Self> {
-        if !have("prometheus-pushgateway", "pushing to a real Pushgateway") {
-            return None;
-        }
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let address = format!("127.0.0.1:{port}");
-        let child = Command::new("prometheus-pushgateway")
-            .arg(format!("--web.listen-address={address}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let gateway = Self { child, address };
-        let end = Instant::now() + Duration::from_secs(20);
-        while !gateway.get("/-/ready").starts_with("HTTP/1.1 200") {
-            assert!(Instant::now() < end, "the Pushgateway is not ready");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Some(gateway)
-    }
-
-    fn get(&self, path: &str) -> String {
-        let Ok(mut stream) = TcpStream::connect(&self.address) else {
-            return String::new();
-        };
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-            self.address
-        )
-        .unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).ok();
-        text
-    }
-}
-
-impl Drop for Pushgateway {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
+use kperf_tests::{kperf, pushgateway::Pushgateway};
 
 #[test]
 fn the_same_run_into_a_file_or_a_pushgateway() {
@@ -83,7 +23,7 @@ fn the_same_run_into_a_file_or_a_pushgateway() {
     let Some(gateway) = Pushgateway::start() else {
         return;
     };
-    let push = format!("pushgateway=http://{}", gateway.address);
+    let push = gateway.output();
     kperf
         .run(
             &[

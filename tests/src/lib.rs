@@ -4,6 +4,7 @@
 //! reach a cluster by accident.
 
 pub mod benchmark;
+pub mod pushgateway;
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
@@ -98,6 +99,9 @@ impl Kperf {
     #[allow(clippy::expect_used, reason = "support code of tests")]
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).expect("a folder for it");
+        }
         std::fs::write(&path, text).expect("a written file");
         path
     }
@@ -173,6 +177,14 @@ impl Kperf {
 
 /// A started process; killed with the value, so that a test that fails leaves nothing running.
 pub struct Started(Child);
+
+impl Started {
+    /// Takes a child over.
+    #[must_use]
+    pub fn new(child: Child) -> Self {
+        Self(child)
+    }
+}
 
 impl Deref for Started {
     type Target = Child;
@@ -354,6 +366,25 @@ pub fn build_plugin(project: &Path, name: &str) -> PathBuf {
         panic!("cargo built no {}", component.display());
     }
     component
+}
+
+/// The folder of a measuring program built from the pinned module `tests/tools/go`; prints the skipped line, with the
+/// reason, when it cannot be built here.
+#[must_use]
+pub fn built_tool(program: &str, package: &str, what: &str) -> Option<PathBuf> {
+    let folder = repository().join("tests/tools/go");
+    let built = kperf_control_plane::GoModule::at(&folder, "tools").and_then(|module| {
+        module
+            .build_once(program, package)
+            .map_err(|error| format!("{error:#}"))
+    });
+    match built {
+        Ok(path) => path.parent().map(Path::to_path_buf),
+        Err(why) => {
+            eprintln!("skipped: {what} needs `{program}`, which cannot be built: {why}");
+            None
+        }
+    }
 }
 
 /// Whether a program is on the PATH; prints the skipped line when it is not.

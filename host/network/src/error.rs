@@ -45,6 +45,9 @@ pub enum NetworkError {
         /// How long was waited, seconds.
         seconds: u64,
     },
+    /// No pair of the workers, or no path between them, is chosen.
+    #[error("{0}")]
+    NothingToMeasure(String),
     /// It was stopped before it began.
     #[error("stopped before there were enough workers")]
     Stopped,

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::NetworkError,
+    pairs::Selection,
     schedule::WorkerInfo,
     task::{TaskKey, TaskRecord, TaskState},
 };
@@ -42,6 +43,8 @@ pub(crate) struct RunIdentity {
     pub(crate) benchmark: String,
     pub(crate) variants: Vec<String>,
     pub(crate) samples: u32,
+    #[serde(default)]
+    pub(crate) selection: Selection,
 }
 
 /// The open journal of a run.
@@ -115,10 +118,11 @@ impl Journal {
             Some(found) if found == *identity => {}
             Some(found) => {
                 let message = format!(
-                    "it is of another run ({}, {} variants, {} samples); choose another directory or remove the file",
+                    "it is of another run ({}, {} variants, {} samples; {}); choose another directory or remove the file",
                     found.benchmark,
                     found.variants.len(),
-                    found.samples
+                    found.samples,
+                    found.selection
                 );
                 return Err(NetworkError::file(&path, message));
             }
@@ -171,6 +175,7 @@ mod tests {
             benchmark: "iperf3_tcp".to_owned(),
             variants: vec![String::new()],
             samples: 2,
+            selection: Selection::default(),
         }
     }
 

@@ -7,7 +7,7 @@
 
 use std::{
     future::Future,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     pin::pin,
     process::{ExitStatus, Stdio},
     sync::{
@@ -26,14 +26,17 @@ use tracing::warn;
 use crate::{
     error::NetworkError,
     orchestrator::{Orchestrator, OrchestratorOptions, Progress, Variant},
+    pairs::Selection,
     run::NetworkRun,
     schedule::{Address, WorkerInfo},
     tls::RunCertificates,
     worker::network_namespace,
 };
 
-/// Name of the one path there is.
+/// The path that is measured when none is chosen: IPv4, each worker with an address of its own.
 pub const LOOPBACK: &str = "loopback";
+/// The other path there is: IPv6, where this machine has one address for all.
+pub const LOOPBACK6: &str = "loopback6";
 /// Directory of the certificates, in that of the run.
 const CERTIFICATES: &str = "certificates";
 /// How long workers may take to end after the run.
@@ -67,37 +70,28 @@ pub async fn run(
     worker_command: impl Fn(&WorkerLaunch) -> std::process::Command,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<NetworkRun, NetworkError> {
-    if options.workers > MOST_WORKERS {
-        return Err(NetworkError::Options(format!(
-            "{} workers; on one machine there are at most {MOST_WORKERS}",
-            options.workers
-        )));
-    }
+    let infos = workers(options.workers, &options.selection)?;
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let certificates = RunCertificates::create(
-        &options.directory.join(CERTIFICATES),
-        &[listen.ip().to_string()],
-    )?;
+    let certificates = RunCertificates::create(&options.directory.join(CERTIFICATES))?;
     options.listen = listen;
     options.certificates = Some(certificates.clone());
-    let count = options.workers;
     let began = Arc::new(AtomicBool::new(false));
     options.progress = noting_the_first_task(options.progress, Arc::clone(&began));
     let orchestrator = Orchestrator::bind(options).await?;
-    let mut workers = Vec::new();
-    for number in 1..=count {
+    let mut started = Vec::new();
+    for info in infos {
         let launch = WorkerLaunch {
-            info: info(number),
+            info,
             orchestrator: orchestrator.address(),
             certificates: certificates.clone(),
         };
-        workers.push(start(worker_command(&launch), &launch.info.name)?);
+        started.push(start(worker_command(&launch), &launch.info.name)?);
     }
     let mut running = pin!(orchestrator.run(variants, stop));
     let result = tokio::select! {
         result = &mut running => result,
         // Later it is a lost worker, which the run copes with.
-        (name, status) = first_end(&mut workers) => if began.load(Ordering::Acquire) {
+        (name, status) = first_end(&mut started) => if began.load(Ordering::Acquire) {
             running.await
         } else {
             Err(NetworkError::WorkerEnded { name, how: status.to_string() })
@@ -109,7 +103,7 @@ pub async fn run(
     }
     // Dropped with an error, the workers are killed.
     let run = result?;
-    for (name, mut child) in workers {
+    for (name, mut child) in started {
         match timeout(FAREWELL, child.wait()).await {
             Ok(Ok(status)) if status.success() => {}
             Ok(Ok(status)) => warn!(worker = name, "{status}"),
@@ -147,20 +141,78 @@ async fn first_end(workers: &mut [(String, Child)]) -> (String, ExitStatus) {
     }
 }
 
+/// The workers of a run on this machine, with the paths that are chosen.
+///
+/// # Errors
+/// Too many workers, a path that this machine does not have, or a choice that leaves nothing to measure.
+pub fn workers(count: usize, selection: &Selection) -> Result<Vec<WorkerInfo>, NetworkError> {
+    if count > MOST_WORKERS {
+        return Err(NetworkError::Options(format!(
+            "{count} workers; on one machine there are at most {MOST_WORKERS}"
+        )));
+    }
+    let known = [LOOPBACK, LOOPBACK6];
+    if let Some(path) = selection
+        .paths
+        .iter()
+        .find(|path| !known.contains(&&***path))
+    {
+        return Err(NetworkError::NothingToMeasure(format!(
+            "no worker has the path `{path}`: on this machine there are {}",
+            known.join(" and ")
+        )));
+    }
+    let by_six = selection.paths.iter().any(|path| path == LOOPBACK6);
+    if by_six && let Err(error) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) {
+        return Err(NetworkError::NothingToMeasure(format!(
+            "the path `{LOOPBACK6}` is not there: this machine has no ::1 ({error})"
+        )));
+    }
+    let paths = |number| {
+        known
+            .into_iter()
+            .filter(|path| {
+                selection.paths.iter().any(|chosen| chosen == path)
+                    || selection.paths.is_empty() && *path == LOOPBACK
+            })
+            .map(|path| address(number, path))
+            .collect()
+    };
+    let workers: Vec<_> = (1..=count)
+        .map(|number| WorkerInfo {
+            addresses: paths(number),
+            ..info(number)
+        })
+        .collect();
+    match selection.problem(&workers) {
+        Some(problem) => Err(NetworkError::NothingToMeasure(problem)),
+        None => Ok(workers),
+    }
+}
+
 /// The worker with a number, from 1: `127.0.0.2` is the first, as servers of other programs are at `127.0.0.1`.
 #[must_use]
 pub fn info(number: usize) -> WorkerInfo {
-    let last = u8::try_from(number).unwrap_or(u8::MAX).saturating_add(1);
     let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     WorkerInfo {
         name: format!("worker-{number}"),
-        addresses: vec![Address {
-            path: LOOPBACK.to_owned(),
-            host: IpAddr::from([127, 0, 0, last]).to_string(),
-        }],
+        addresses: vec![address(number, LOOPBACK)],
         hostname: hostname.trim().to_owned(),
         zone: String::new(),
         network_namespace: network_namespace(),
+    }
+}
+
+fn address(number: usize, path: &str) -> Address {
+    let last = u8::try_from(number).unwrap_or(u8::MAX).saturating_add(1);
+    let host: IpAddr = if path == LOOPBACK6 {
+        Ipv6Addr::LOCALHOST.into()
+    } else {
+        Ipv4Addr::new(127, 0, 0, last).into()
+    };
+    Address {
+        path: path.to_owned(),
+        host: host.to_string(),
     }
 }
 

@@ -27,6 +27,7 @@ use crate::{
     error::NetworkError,
     grpc::{Event, Service},
     journal::{Journal, RunIdentity},
+    pairs::Selection,
     proto::{Shutdown, orchestrator_server::OrchestratorServer, order, report::Report},
     results::{RESULTS, ResultsFile},
     roster::Roster,
@@ -53,6 +54,10 @@ pub struct OrchestratorOptions {
     pub certificates: Option<RunCertificates>,
     /// Name of the benchmark.
     pub benchmark: String,
+    /// The reading to show in tables; kept in the results.
+    pub main_metric: String,
+    /// Which pairs are measured, and over which paths.
+    pub selection: Selection,
     /// How many workers are to come.
     pub workers: usize,
     /// How often every pair is measured.
@@ -180,6 +185,7 @@ impl Orchestrator {
                 .map(|variant| variant.name.clone())
                 .collect(),
             samples: options.samples,
+            selection: options.selection.clone(),
         };
         let journal = Journal::open(&options.directory, &identity)?;
         let (events, events_in) = mpsc::unbounded_channel();
@@ -294,13 +300,14 @@ enum Wake {
 impl Run {
     async fn complete(&mut self) -> Result<NetworkRun, NetworkError> {
         let workers = self.assemble().await?;
-        let mut waiting = tasks(&workers, &self.identity.variants, self.options.samples);
+        let mut waiting = self.tasks(&workers);
         self.total = waiting.len();
         self.records = std::mem::take(&mut self.journal.ended);
         waiting.retain(|key| !self.records.iter().any(|record| record.key == *key));
         self.work_off(waiting).await?;
         let run = NetworkRun {
             benchmark: self.options.benchmark.clone(),
+            main_metric: self.options.main_metric.clone(),
             workers: self.roster.workers(),
             lost: self.roster.absent(),
             tasks: std::mem::take(&mut self.records),
@@ -308,6 +315,16 @@ impl Run {
         };
         ResultsFile::of(&run).write(&self.options.directory.join(RESULTS))?;
         Ok(run)
+    }
+
+    fn tasks(&self, workers: &[WorkerInfo]) -> Vec<TaskKey> {
+        let identity = &self.identity;
+        tasks(
+            workers,
+            &identity.selection,
+            &identity.variants,
+            identity.samples,
+        )
     }
 
     /// Waits until there are enough workers, and settles who they are.
@@ -319,8 +336,7 @@ impl Run {
                 "goes on with a run that was interrupted"
             );
             self.roster.resume(workers.clone());
-            let total = tasks(workers, &self.identity.variants, self.options.samples).len();
-            if self.journal.ended.len() >= total {
+            if self.journal.ended.len() >= self.tasks(workers).len() {
                 return Ok(workers.clone());
             }
         }
@@ -355,6 +371,9 @@ impl Run {
             None => {
                 self.roster.forget_absent();
                 let workers = self.roster.workers();
+                if let Some(problem) = self.identity.selection.problem(&workers) {
+                    return Err(NetworkError::NothingToMeasure(problem));
+                }
                 self.journal.settle(&workers)?;
                 Ok(workers)
             }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::NetworkError,
+    pairs::Placement,
     run::{NetworkRun, RunEnd, Summary},
     schedule::WorkerInfo,
     task::{TaskRecord, TaskState},
@@ -28,6 +29,15 @@ pub struct ResultsFile {
     /// Addition: name of the benchmark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub benchmark: Option<String>,
+    /// Addition: the reading to show in tables.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub main_metric: String,
+    /// Addition: who took part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workers: Vec<WorkerInfo>,
+    /// Addition: names of workers that were lost and did not come back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<String>,
     /// Addition: why the run ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<RunEnd>,
@@ -61,15 +71,24 @@ pub struct TaskResult {
     /// Addition: when the task ended, milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_unix_ms: Option<u64>,
+    /// Addition: limit of the client command, milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_ms: Option<u64>,
     /// Addition: how long the client ran, nanoseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub elapsed_ns: Option<u64>,
     /// Addition: what the traffic took, such as `pod` or `service`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub path: String,
+    /// Addition: name or address by which the client was to reach the server.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub server_host: String,
     /// Addition: whether both workers are on one node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub same_node: Option<bool>,
+    /// Addition: where the ends are to one another, see [`Placement`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
     /// Addition: name of the tool's parameters.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub variant: String,
@@ -157,6 +176,9 @@ impl ResultsFile {
         Self {
             results: run.tasks.iter().map(|task| result(run, task)).collect(),
             benchmark: Some(run.benchmark.clone()),
+            main_metric: run.main_metric.clone(),
+            workers: run.workers.clone(),
+            lost: run.lost.clone(),
             end: Some(run.end),
             summaries: run.summaries(),
         }
@@ -172,15 +194,30 @@ impl ResultsFile {
             .map_err(|error| NetworkError::file(path, format!("no results file: {error}")))
     }
 
+    /// The file's text.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // Of strings, numbers and lists: nothing that could fail.
+        let mut text = serde_json::to_vec_pretty(self).unwrap_or_default();
+        text.push(b'\n');
+        text
+    }
+
+    /// Reads a file's text, with or without the additions.
+    ///
+    /// # Errors
+    /// It is no results file.
+    pub fn parse(text: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(text)
+    }
+
     /// Writes the file so that it is there whole or not at all.
     ///
     /// # Errors
     /// If it cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), NetworkError> {
         let failed = |error: std::io::Error| NetworkError::file(path, error);
-        let mut text =
-            serde_json::to_vec_pretty(self).map_err(|error| NetworkError::file(path, error))?;
-        text.push(b'\n');
+        let text = self.to_bytes();
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(".tmp");
         let temporary = path.with_file_name(name);
@@ -210,7 +247,7 @@ impl TaskResult {
 
 fn result(run: &NetworkRun, record: &TaskRecord) -> TaskResult {
     let key = &record.key;
-    let node = |name| run.worker(name).map(|worker: &WorkerInfo| &worker.hostname);
+    let placement = run.placement(&key.client, &key.server);
     TaskResult {
         output: record.stdout.clone(),
         task: Task {
@@ -230,10 +267,11 @@ fn result(run: &NetworkRun, record: &TaskRecord) -> TaskResult {
         started_unix_ms: record.started_unix_ms,
         ended_unix_ms: record.ended_unix_ms,
         elapsed_ns: record.elapsed_ns,
+        limit_ms: Some(record.limit_ms),
         path: key.path.clone(),
-        same_node: node(&key.client)
-            .zip(node(&key.server))
-            .map(|(client, server)| client == server),
+        server_host: record.server_host.clone(),
+        same_node: placement.map(|placement| placement == Placement::SameNode),
+        placement,
         variant: key.variant.clone(),
         sample: Some(key.sample),
         server_ended: record.server_ended.clone(),
@@ -259,13 +297,13 @@ fn end(run: &NetworkRun, name: &str) -> End {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use serde_json::{Value, json};
 
     use super::*;
     use crate::{schedule::Address, task::TaskKey};
 
-    fn run() -> NetworkRun {
+    pub(crate) fn run() -> NetworkRun {
         let worker = |name: &str, ip: &str| WorkerInfo {
             name: name.to_owned(),
             addresses: vec![Address {
@@ -301,6 +339,7 @@ mod tests {
         }
         NetworkRun {
             benchmark: "iperf3_tcp".to_owned(),
+            main_metric: "bandwidth_bits_per_second".to_owned(),
             workers: vec![worker("a", "10.0.0.1"), worker("b", "10.0.0.2")],
             lost: vec!["b".to_owned()],
             tasks,
@@ -331,6 +370,7 @@ mod tests {
             })
         );
         assert_eq!(first["same_node"], false);
+        assert_eq!(first["placement"], "same-zone");
         assert_eq!(file["summaries"][0]["mean"], 10.0);
         assert_eq!(file["summaries"][0]["samples"], 2);
         assert!(file["summaries"][0]["ci95"].as_f64().unwrap() > 12.0);

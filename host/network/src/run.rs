@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    pairs::Placement,
     schedule::WorkerInfo,
     stats::{Estimate, estimate},
     task::{TaskRecord, TaskState},
@@ -15,6 +16,8 @@ use crate::{
 pub struct NetworkRun {
     /// Name of the benchmark.
     pub benchmark: String,
+    /// The reading to show in tables; empty when not known.
+    pub main_metric: String,
     /// Who took part.
     pub workers: Vec<WorkerInfo>,
     /// Names of the workers that were lost and did not come back.
@@ -65,6 +68,12 @@ impl NetworkRun {
     #[must_use]
     pub fn worker(&self, name: &str) -> Option<&WorkerInfo> {
         self.workers.iter().find(|worker| worker.name == name)
+    }
+
+    /// Where the ends of a pair are to one another, as far as that is known.
+    #[must_use]
+    pub fn placement(&self, client: &str, server: &str) -> Option<Placement> {
+        Placement::of(self.worker(client)?, self.worker(server)?)
     }
 
     /// How many tasks are in a state.

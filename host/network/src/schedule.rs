@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::task::TaskKey;
+use crate::{pairs::Selection, task::TaskKey};
 
 /// A worker of the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,21 +41,31 @@ impl WorkerInfo {
     }
 }
 
-/// Every ordered pair of workers, by every path to the server, with every variant, `samples` times.
+/// Every ordered pair of workers that is chosen, by every chosen path that both have, with every variant, `samples`
+/// times.
 ///
 /// All pairs have their first sample before any has its second: a run that is cut short has measured them all alike,
-/// and what drifts with time does not look like a difference between pairs.
+/// and what drifts with time does not look like a difference between pairs. For the same reason the paths of a pair
+/// follow one another.
 #[must_use]
-pub fn tasks(workers: &[WorkerInfo], variants: &[String], samples: u32) -> Vec<TaskKey> {
+pub fn tasks(
+    workers: &[WorkerInfo],
+    selection: &Selection,
+    variants: &[String],
+    samples: u32,
+) -> Vec<TaskKey> {
     let mut tasks = Vec::new();
     for sample in 1..=samples {
         for variant in variants {
             for server in workers {
-                for client in workers.iter().filter(|client| client.name != server.name) {
-                    tasks.extend(server.addresses.iter().map(|address| TaskKey {
+                for client in workers {
+                    if !selection.admits(client, server) {
+                        continue;
+                    }
+                    tasks.extend(selection.paths(client, server).map(|path| TaskKey {
                         client: client.name.clone(),
                         server: server.name.clone(),
-                        path: address.path.clone(),
+                        path: path.to_owned(),
                         variant: variant.clone(),
                         sample,
                     }));
@@ -127,7 +137,7 @@ mod tests {
     #[test]
     fn every_ordered_pair_once() {
         let workers = ["a", "b", "c"].map(|name| worker(name, &["pod"]));
-        let tasks = tasks(&workers, &[String::new()], 1);
+        let tasks = tasks(&workers, &Selection::default(), &[String::new()], 1);
         let pairs: HashSet<_> = tasks.iter().map(|t| (&*t.client, &*t.server)).collect();
         assert_eq!((tasks.len(), pairs.len()), (6, 6));
         assert!(pairs.iter().all(|(client, server)| client != server));
@@ -135,10 +145,10 @@ mod tests {
 
     #[test]
     fn paths_variants_and_samples_multiply_and_samples_come_last() {
-        let workers = [worker("a", &["pod", "service"]), worker("b", &["pod"])];
+        let workers = ["a", "b"].map(|name| worker(name, &["pod", "service"]));
         let variants = ["x".to_owned(), "y".to_owned()];
-        let tasks = tasks(&workers, &variants, 3);
-        assert_eq!(tasks.len(), 3 * 2 * 3);
+        let tasks = tasks(&workers, &Selection::default(), &variants, 3);
+        assert_eq!(tasks.len(), 2 * 2 * 2 * 3);
         assert!(tasks.is_sorted_by_key(|task| task.sample));
         let distinct: HashSet<_> = tasks.iter().collect();
         assert_eq!(distinct.len(), tasks.len());

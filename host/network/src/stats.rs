@@ -20,16 +20,8 @@ pub struct Estimate {
 /// What the samples say; none says nothing.
 #[must_use]
 pub fn estimate(samples: &[f64]) -> Option<Estimate> {
-    if samples.is_empty() {
-        return None;
-    }
-    let count = samples.len() as f64;
-    let mean = samples.iter().sum::<f64>() / count;
-    let ci95 = (samples.len() > 1).then(|| {
-        let squares: f64 = samples.iter().map(|sample| (sample - mean).powi(2)).sum();
-        let deviation = (squares / (count - 1.0)).sqrt();
-        student_t_975(samples.len() - 1) * deviation / count.sqrt()
-    });
+    let (mean, variance) = mean_and_error(samples)?;
+    let ci95 = variance.map(|variance| student_t_975(samples.len() - 1) * variance.sqrt());
     Some(Estimate {
         samples: samples.len() as u64,
         mean,
@@ -37,6 +29,59 @@ pub fn estimate(samples: &[f64]) -> Option<Estimate> {
         min: samples.iter().copied().fold(f64::INFINITY, f64::min),
         max: samples.iter().copied().fold(f64::NEG_INFINITY, f64::max),
     })
+}
+
+/// How far the mean of some samples is from a part of the mean of others.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Difference {
+    /// Mean of the first minus `part` times the mean of the second.
+    pub value: f64,
+    /// Half the width of its 95 % confidence interval (Welch); absent when one side has a single sample.
+    pub ci95: Option<f64>,
+}
+
+impl Difference {
+    /// Whether zero is outside of the interval, so that the sign is more than chance; none without an interval.
+    #[must_use]
+    pub fn is_certain(&self) -> Option<bool> {
+        self.ci95.map(|half| self.value.abs() > half)
+    }
+}
+
+/// Mean of `a` minus `part` times the mean of `b`. None when either has no samples.
+#[must_use]
+pub fn difference(a: &[f64], b: &[f64], part: f64) -> Option<Difference> {
+    let (mean_a, error_a) = mean_and_error(a)?;
+    let (mean_b, error_b) = mean_and_error(b)?;
+    let ci95 = error_a.zip(error_b).map(|(of_a, of_b)| {
+        let (of_a, of_b) = (of_a, part.powi(2) * of_b);
+        let sum = of_a + of_b;
+        if sum <= 0.0 {
+            return 0.0;
+        }
+        // Welch and Satterthwaite. Rounded down, which makes the interval wider, never narrower.
+        let freedom = sum.powi(2)
+            / (of_a.powi(2) / (a.len() as f64 - 1.0) + of_b.powi(2) / (b.len() as f64 - 1.0));
+        student_t_975((freedom as usize).max(1)) * sum.sqrt()
+    });
+    Some(Difference {
+        value: mean_a - part * mean_b,
+        ci95,
+    })
+}
+
+/// Mean, and the variance of the mean where it can be told.
+fn mean_and_error(samples: &[f64]) -> Option<(f64, Option<f64>)> {
+    if samples.is_empty() {
+        return None;
+    }
+    let count = samples.len() as f64;
+    let mean = samples.iter().sum::<f64>() / count;
+    let variance = (samples.len() > 1).then(|| {
+        let squares: f64 = samples.iter().map(|sample| (sample - mean).powi(2)).sum();
+        squares / (count - 1.0) / count
+    });
+    Some((mean, variance))
 }
 
 /// Quantile 0.975 of Student's t distribution with 1 to 10 degrees of freedom.
@@ -90,6 +135,29 @@ mod tests {
         assert!((e.ci95.unwrap() - 1.963_24).abs() < 1e-4, "{e:?}");
         let e = estimate(&[9.9, 10.1]).unwrap();
         assert!((e.ci95.unwrap() - 1.270_62).abs() < 1e-4, "{e:?}");
+    }
+
+    #[test]
+    fn a_difference_has_welchs_interval() {
+        // Welch's own kind of example: variances 2.5 and 10, five samples each, so errors 0.5 and 2 and
+        // (2.5)² / (0.5²/4 + 2²/4) = 5.88 degrees of freedom, of which 5 are counted.
+        let a = [1.0, 2.0, 3.0, 4.0, 5.0];
+        let b = [2.0, 4.0, 6.0, 8.0, 10.0];
+        let d = difference(&a, &b, 1.0).unwrap();
+        assert_eq!(d.value, -3.0);
+        assert!(
+            (d.ci95.unwrap() - 2.570_582 * 2.5_f64.sqrt()).abs() < 1e-6,
+            "{d:?}"
+        );
+        assert_eq!(d.is_certain(), Some(false));
+        // Half of b is a, so its interval is that of two equal samples.
+        let d = difference(&a, &b, 0.5).unwrap();
+        assert_eq!(d.value, 0.0);
+        assert!((d.ci95.unwrap() - 2.306_004).abs() < 1e-6, "{d:?}");
+        assert_eq!(difference(&[1.0], &b, 1.0).unwrap().is_certain(), None);
+        assert_eq!(difference(&[], &b, 1.0), None);
+        let d = difference(&[2.0, 2.0], &[1.0, 1.0], 1.0).unwrap();
+        assert_eq!((d.ci95, d.is_certain()), (Some(0.0), Some(true)));
     }
 
     #[test]

@@ -1,5 +1,9 @@
 //! Certificates made for one run: its own authority, one certificate for the orchestrator, one that all workers share.
 //! Who holds none of this run is not spoken to, on either side.
+//!
+//! The authority signs these two and nothing else ever, and only one of them is for a server. So the orchestrator has
+//! one fixed name in its certificate, and workers ask for that name, by whatever address they reach it: a cluster's
+//! DNS, an address, a forwarded port.
 
 use std::{
     fs,
@@ -18,6 +22,8 @@ use crate::error::NetworkError;
 
 const AUTHORITY: &str = "ca.pem";
 const ORCHESTRATOR: &str = "orchestrator";
+/// The orchestrator's name in its certificate; nobody resolves it.
+const SERVER_NAME: &str = "orchestrator.kperf-host";
 const WORKER: &str = "worker";
 
 /// Certificates of a run, in a directory: `ca.pem`, `orchestrator.pem`, `orchestrator.key`, `worker.pem`,
@@ -28,17 +34,17 @@ pub struct RunCertificates {
 }
 
 impl RunCertificates {
-    /// Makes the certificates of a run. `hosts` are the names and addresses by which workers call the orchestrator.
-    /// The authority's key is not kept: nobody can join the run with a certificate made later.
+    /// Makes the certificates of a run. The authority's key is not kept: nobody can join the run with a certificate
+    /// made later.
     ///
     /// # Errors
-    /// A host that cannot be in a certificate, or a directory that cannot be written.
-    pub fn create(directory: &Path, hosts: &[String]) -> Result<Self, NetworkError> {
+    /// A directory that cannot be written.
+    pub fn create(directory: &Path) -> Result<Self, NetworkError> {
         let failed = |reason: String| NetworkError::Certificates {
             path: directory.to_owned(),
             reason,
         };
-        let pems = make(hosts).map_err(|error| failed(error.to_string()))?;
+        let pems = make().map_err(|error| failed(error.to_string()))?;
         fs::create_dir_all(directory).map_err(|error| failed(error.to_string()))?;
         for (name, pem) in pems {
             write_owner_only(&directory.join(&name), &pem)
@@ -83,15 +89,15 @@ impl RunCertificates {
             .client_ca_root(Certificate::from_pem(self.read(AUTHORITY)?)))
     }
 
-    pub(crate) fn client(&self, host: &str) -> Result<ClientTlsConfig, NetworkError> {
+    pub(crate) fn client(&self) -> Result<ClientTlsConfig, NetworkError> {
         Ok(ClientTlsConfig::new()
             .identity(self.identity(WORKER)?)
             .ca_certificate(Certificate::from_pem(self.read(AUTHORITY)?))
-            .domain_name(host))
+            .domain_name(SERVER_NAME))
     }
 }
 
-fn make(hosts: &[String]) -> Result<Vec<(String, String)>, rcgen::Error> {
+fn make() -> Result<Vec<(String, String)>, rcgen::Error> {
     let key = KeyPair::generate()?;
     let mut authority = CertificateParams::new(Vec::new())?;
     authority
@@ -103,15 +109,15 @@ fn make(hosts: &[String]) -> Result<Vec<(String, String)>, rcgen::Error> {
     let issuer = Issuer::new(authority, key);
     let mut pems = vec![(AUTHORITY.to_owned(), certificate.pem())];
     for (name, names, usage) in [
-        (ORCHESTRATOR, hosts, ExtendedKeyUsagePurpose::ServerAuth),
         (
-            WORKER,
-            &[] as &[String],
-            ExtendedKeyUsagePurpose::ClientAuth,
+            ORCHESTRATOR,
+            vec![SERVER_NAME.to_owned()],
+            ExtendedKeyUsagePurpose::ServerAuth,
         ),
+        (WORKER, Vec::new(), ExtendedKeyUsagePurpose::ClientAuth),
     ] {
         let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(names.to_vec())?;
+        let mut params = CertificateParams::new(names)?;
         params.distinguished_name.push(DnType::CommonName, name);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![usage];
@@ -147,9 +153,8 @@ mod tests {
     #[test]
     fn only_the_owner_reads_them_and_a_second_run_has_others() {
         let directory = tempfile::tempdir().unwrap();
-        let hosts = ["orchestrator.ns.svc".to_owned(), "127.0.0.1".to_owned()];
         let read = || {
-            RunCertificates::create(directory.path(), &hosts).unwrap();
+            RunCertificates::create(directory.path()).unwrap();
             let mut files: Vec<_> = fs::read_dir(directory.path())
                 .unwrap()
                 .map(|entry| {

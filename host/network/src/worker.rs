@@ -167,7 +167,7 @@ fn endpoint(options: &WorkerOptions) -> Result<Endpoint, NetworkError> {
         .keep_alive_timeout(KEEPALIVE_ANSWER)
         .keep_alive_while_idle(true);
     match &options.certificates {
-        Some(certificates) => endpoint.tls_config(certificates.client(host)?).map_err(bad),
+        Some(certificates) => endpoint.tls_config(certificates.client()?).map_err(bad),
         None => Ok(endpoint),
     }
 }

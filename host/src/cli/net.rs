@@ -3,21 +3,27 @@
 use std::{
     io::Read as _,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand};
-use kperf_runtime::{Limits, ParsedOutput, Plugin, ToolOutput, World};
+use kperf_runtime::{Limits, ParsedOutput, ToolOutput};
 use serde_json::{Map, Value, json};
 
 use crate::{
     exit::{Exit, Failed, OrExit as _},
     live::Live,
+    network::{load_tool, result_name},
     plugins::Plugins,
 };
 
+pub mod deliver;
+pub mod launch;
 pub mod local;
+pub mod measure;
+pub mod orchestrator;
+pub mod progress;
+pub mod report;
 pub mod worker;
 
 /// The commands of `net`.
@@ -27,6 +33,12 @@ pub enum NetCommand {
     Run(Box<local::RunArgs>),
     /// Be a worker: run what an orchestrator asks for, within the allow list.
     Worker(Box<worker::WorkerArgs>),
+    /// Be the orchestrator of workers anywhere: pair them, measure, keep and hand over the results.
+    Orchestrator(Box<orchestrator::OrchestratorArgs>),
+    /// Run a network benchmark between pods of a cluster: deploy, wait, fetch the results, remove everything.
+    Launch(Box<launch::LaunchArgs>),
+    /// Judge, show and export the results file of an earlier run, of this program or another.
+    Report(report::ReportArgs),
     /// Say what the output of a measuring program means, as one JSON object.
     Parse(ParseArgs),
 }
@@ -74,29 +86,11 @@ pub fn run(command: NetCommand, live: &Live) -> Result<Exit, Failed> {
     match command {
         NetCommand::Run(args) => local::run(*args, live),
         NetCommand::Worker(args) => worker::run(*args),
+        NetCommand::Orchestrator(args) => orchestrator::run(&args, live),
+        NetCommand::Launch(args) => launch::run(*args, live),
+        NetCommand::Report(args) => report::run(&args, live),
         NetCommand::Parse(args) => parse(&args),
     }
-}
-
-/// Loads a tool by name or file.
-///
-/// # Errors
-/// There is none of that name, or it is something else.
-pub fn load_tool(plugins: &mut Plugins, name: &str) -> Result<Arc<Plugin>, Failed> {
-    let plugin = plugins
-        .load(name)
-        .with_context(|| format!("--benchmark {name}"))
-        .or_exit(Exit::Plugin)?;
-    if plugin.world() != World::Tool {
-        return Err(Failed {
-            exit: Exit::Usage,
-            error: anyhow!(
-                "--benchmark {name}: it is a {}, not a tool; `plugin list` shows the tools",
-                plugin.world()
-            ),
-        });
-    }
-    Ok(plugin)
 }
 
 fn parse(args: &ParseArgs) -> Result<Exit, Failed> {
@@ -128,7 +122,7 @@ fn parse(args: &ParseArgs) -> Result<Exit, Failed> {
     let config = plugin.resolve_config(None).or_exit(Exit::Failure)?;
     let tool = plugin.open_tool(&config).or_exit(Exit::Plugin)?;
     let parsed = tool.parse(output);
-    let benchmark = plugin.info().name.replace('_', "-");
+    let benchmark = result_name(&plugin);
     print(&document(&benchmark, &parsed))?;
     Ok(if parsed.is_ok() {
         Exit::Success

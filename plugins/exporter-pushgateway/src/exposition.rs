@@ -51,6 +51,15 @@ impl Labels {
         self
     }
 
+    /// Adds a label from outside whose name is known; one that is there already goes to the others.
+    pub(crate) fn with_known(self, name: &str, value: &str) -> Self {
+        if self.0.iter().any(|(existing, _)| existing == name) {
+            self.with_foreign(name, value)
+        } else {
+            self.with(name, value)
+        }
+    }
+
     /// Adds a label from outside under the prefix `label_`, so that it meets none of ours and none of Prometheus'.
     /// Names that become equal by sanitising are told apart by a number.
     pub(crate) fn with_foreign(mut self, name: &str, value: &str) -> Self {

@@ -284,10 +284,32 @@ fn distribution(
     }
 }
 
+/// Labels that metrics of network tools have under these names, as dashboards of such tools ask for them.
+const NETWORK_LABELS: [&str; 13] = [
+    "benchmark",
+    "client_worker",
+    "client_host",
+    "client_zone",
+    "server_worker",
+    "server_host",
+    "server_zone",
+    "same_node",
+    "placement",
+    "traffic_path",
+    "variant",
+    "path",
+    "class",
+];
+
 /// A number by a name from an open set, as a gauge with its unit.
 fn measured(exposition: &mut Exposition, prefix: &str, labels: Labels, metric: &wit::Metric) {
+    let of_network = metric.name.strip_prefix("network-");
     let labels = metric.labels.iter().fold(labels, |labels, label| {
-        labels.with_foreign(&label.key, &label.value)
+        if of_network.is_some() && NETWORK_LABELS.contains(&label.key.as_str()) {
+            labels.with_known(&label.key, &label.value)
+        } else {
+            labels.with_foreign(&label.key, &label.value)
+        }
     });
     let help = format!(
         "Metric `{}` in {}.",
@@ -299,7 +321,7 @@ fn measured(exposition: &mut Exposition, prefix: &str, labels: Labels, metric: &
         }
     );
     // Those of network tools are known by these names, which carry their unit.
-    let name = match metric.name.strip_prefix("network-") {
+    let name = match of_network {
         Some(name) => gauge_name("kperf_network", name, ""),
         None => gauge_name(prefix, &metric.name, &metric.unit),
     };
@@ -330,6 +352,34 @@ fn gauge_name(prefix: &str, name: &str, unit: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn network_metrics_have_labels_of_their_own() {
+        let labels =
+            ["client_worker", "path", "le", "client_worker"].map(|key| kperf_sdk::failure::Label {
+                key: key.to_owned(),
+                value: format!("{key}'s"),
+            });
+        let metric = |name: &str| wit::Metric {
+            name: name.to_owned(),
+            value: 1.5,
+            unit: "bit/s".to_owned(),
+            labels: labels.to_vec(),
+        };
+        let text = |name: &str| {
+            let mut exposition = Exposition::default();
+            measured(&mut exposition, "kperf_run", Labels::new(), &metric(name));
+            let text = exposition.text();
+            let line = text.lines().find(|line| !line.starts_with('#'));
+            line.unwrap_or_default().to_owned()
+        };
+        assert_eq!(
+            text("network-bandwidth_bits_per_second"),
+            "kperf_network_bandwidth_bits_per_second{client_worker=\"client_worker's\",path=\"path's\",\
+             label_le=\"le's\",label_client_worker=\"client_worker's\"} 1.5"
+        );
+        assert!(text("bandwidth").contains("{label_client_worker="));
+    }
 
     #[test]
     fn gauges_carry_their_unit_once_and_no_reserved_ending() {

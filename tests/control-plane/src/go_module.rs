@@ -1,4 +1,4 @@
-//! Programs built from the pinned Go module beside this crate.
+//! Programs built from pinned Go modules: the control plane from the one beside this crate, and others.
 
 use std::{
     fs,
@@ -13,27 +13,36 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{Component, cache::Cache};
 
-/// The module, the toolchain that builds it, and the cache of what was built.
+/// A Go module whose programs are built once: the folder of its `go.mod`, the toolchain, and the cache of what was built.
 #[derive(Debug)]
-pub(crate) struct GoModule {
+pub struct GoModule {
     folder: PathBuf,
     linker_flags: String,
     cache: Cache,
 }
 
 impl GoModule {
-    /// Opens the module; the error says in one line why it cannot be built here.
+    /// Opens the module of the control plane; the error says in one line why it cannot be built here.
     pub(crate) fn open() -> Result<Self, String> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("go");
-        let read = |name: &str| {
-            let path = folder.join(name);
-            fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
-        };
-        let (module, sums) = (read("go.mod")?, read("go.sum")?);
+        let module = read(&folder.join("go.mod"))?;
         let release = release(&module, "k8s.io/kubernetes")
             .ok_or("the Go module pins no k8s.io/kubernetes")?;
-        let linker_flags = linker_flags(release);
-        let toolchain = toolchain(&folder)?;
+        Self::with_flags(&folder, release, linker_flags(release))
+    }
+
+    /// Opens the module in a folder; its programs are kept under a name.
+    ///
+    /// # Errors
+    /// Says in one line why it cannot be built here.
+    pub fn at(folder: &Path, name: &str) -> Result<Self, String> {
+        Self::with_flags(folder, name, "-s -w".to_owned())
+    }
+
+    fn with_flags(folder: &Path, name: &str, linker_flags: String) -> Result<Self, String> {
+        let module = read(&folder.join("go.mod"))?;
+        let sums = read(&folder.join("go.sum"))?;
+        let toolchain = toolchain(folder)?;
 
         let mut digest = Sha256::new();
         for part in [
@@ -49,10 +58,10 @@ impl GoModule {
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        let cache = Cache::open(&format!("{release}-{key}"))
+        let cache = Cache::open(&format!("{name}-{key}"))
             .map_err(|error| format!("no cache for built programs: {error:#}"))?;
         Ok(Self {
-            folder,
+            folder: folder.to_owned(),
             linker_flags,
             cache,
         })
@@ -60,16 +69,24 @@ impl GoModule {
 
     /// The program of a component, built if the cache has none.
     pub(crate) fn program(&self, component: Component) -> anyhow::Result<PathBuf> {
-        self.cache
-            .get_or_make(component.program(), |path| self.build(component, path))
+        self.build_once(component.program(), component.package())
     }
 
-    fn build(&self, component: Component, path: &Path) -> anyhow::Result<()> {
+    /// The program called `name` that a package of the module is, built if the cache has none.
+    ///
+    /// # Errors
+    /// It cannot be built; the end of what Go said is in the message.
+    pub fn build_once(&self, name: &str, package: &str) -> anyhow::Result<PathBuf> {
+        self.cache
+            .get_or_make(name, |path| self.build(name, package, path))
+    }
+
+    fn build(&self, name: &str, package: &str, path: &Path) -> anyhow::Result<()> {
         // Not with eprintln!, which tests capture: whoever waits for minutes shall see why.
         let mut stderr = io::stderr();
         writeln!(
             stderr,
-            "building {component} from its Go module; only the first run does this, and it takes minutes"
+            "building {name} from its Go module; only the first run does this, and it takes minutes"
         )
         .ok();
         let start = Instant::now();
@@ -77,23 +94,27 @@ impl GoModule {
             .args(arguments(&self.linker_flags))
             .arg("-o")
             .arg(path)
-            .arg(component.package())
+            .arg(package)
             .output()
             .context("running go")?;
         if !output.status.success() {
             bail!(
-                "building {component}: {}",
+                "building {name}: {}",
                 last_lines(&String::from_utf8_lossy(&output.stderr))
             );
         }
         writeln!(
             stderr,
-            "built {component} in {:.1} s",
+            "built {name} in {:.1} s",
             start.elapsed().as_secs_f64()
         )
         .ok();
         Ok(())
     }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// Go in the module's folder, for this machine and as the module says, whatever else is set.

@@ -40,6 +40,7 @@ mod source;
 pub use client::{Answer, Client, Opened};
 pub use component::Component;
 pub use control_plane::{ControlPlane, REQUIRE_VARIABLE, skip};
+pub use go_module::GoModule;
 pub use group::ProcessGroup;
 pub use kubeconfig::Unsupported;
 pub use options::Options;

@@ -38,6 +38,7 @@ pub(crate) const TICK: Duration = Duration::from_millis(20);
 pub struct Kubelet {
     shared: Arc<Shared>,
     nodes: Vec<Node>,
+    events: Sender<Event>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -108,6 +109,7 @@ impl Kubelet {
         let (events, inbox) = mpsc::channel();
         let for_watch = Arc::clone(&shared);
         // Not waited for: it ends at the end of its present watch at the latest, and has no processes.
+        let for_kubelet = events.clone();
         thread::spawn(move || watch::follow(&for_watch, &events));
         let mut dispatcher = Dispatcher {
             shared: Arc::clone(&shared),
@@ -118,6 +120,7 @@ impl Kubelet {
         Ok(Self {
             shared,
             nodes: registered,
+            events: for_kubelet,
             thread: Some(thread),
         })
     }
@@ -146,6 +149,13 @@ impl Kubelet {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// Kills the containers of a pod without a word, as when memory runs out; the pod's restart policy holds.
+    pub fn crash(&self, namespace: &str, pod: &str) {
+        let name = (namespace.to_owned(), pod.to_owned());
+        // Without its thread there is nothing to kill.
+        self.events.send(Event::Crash(name)).ok();
+    }
+
     /// Where it keeps logs and volumes.
     #[must_use]
     pub fn folder(&self) -> &Path {
@@ -169,9 +179,13 @@ pub(crate) enum Order {
     Terminate(Duration),
     /// It is no longer there.
     Kill,
+    /// Its containers die.
+    Crash,
 }
 
 struct Running {
+    /// Namespace and name.
+    name: (String, String),
     orders: Sender<Order>,
     thread: JoinHandle<()>,
 }
@@ -191,6 +205,11 @@ impl Dispatcher {
                 Ok(Event::Listed(pods)) => self.listed(&pods),
                 Ok(Event::Changed(pod)) => self.changed(&pod),
                 Ok(Event::Gone(pod)) => self.order(uid(&pod), Order::Kill),
+                Ok(Event::Crash(name)) => {
+                    for pod in self.pods.values().filter(|pod| pod.name == name) {
+                        pod.orders.send(Order::Crash).ok();
+                    }
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -238,8 +257,14 @@ impl Dispatcher {
     fn run_pod(&self, pod: &Value, node: Ipv4Addr) -> Running {
         let (orders, inbox) = mpsc::channel();
         let (shared, pod) = (Arc::clone(&self.shared), pod.clone());
+        let text = |key: &str| api::text(&pod["metadata"][key]).to_owned();
+        let name = (text("namespace"), text("name"));
         let thread = thread::spawn(move || pod::live(&shared, pod, node, &inbox));
-        Running { orders, thread }
+        Running {
+            name,
+            orders,
+            thread,
+        }
     }
 
     fn order(&self, uid: &str, order: Order) {

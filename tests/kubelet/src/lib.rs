@@ -34,9 +34,9 @@
 //! | --- | --- |
 //! | a volume at its `mountPath` | a folder elsewhere; the `mountPath` is replaced by it wherever it stands in command, arguments, variables and working directory as a path of its own or the beginning of one (`/etc/app`, `--tls=/etc/app/tls.crt`, `sh -c "cat /etc/app/x"`) |
 //! | the service account's token, which clients look for in `/var/run/secrets` | as any volume, and in a kubeconfig that the variable `KUBECONFIG` names, unless the container has set that |
-//! | cluster DNS | `NAME.NAMESPACE.svc` (and with `.cluster.local`) of a headless service with a selector is replaced by the address of a ready pod; the container starts when there is one |
+//! | cluster DNS | `NAME.NAMESPACE.svc` (and with `.cluster.local`) of a service with a selector is replaced by the address of a running pod, or of the pod itself if it is one of the service; the container starts when there is one |
 //! | an address of its own | one of its own on loopback, 127.0.x.y; what listens on 0.0.0.0 listens on those of all pods |
-//! | addresses of services | nobody answers |
+//! | addresses of services | nobody answers: what goes by a name goes straight to the pod |
 //! | root file system, user, capabilities, limits, probes, hooks | none; a container is ready when it runs |
 //!
 //! Logs are files, which outlive their pods ([`Kubelet::log`]); the API server cannot ask for them.

@@ -1,25 +1,29 @@
-//! Names of headless services, replaced by the address of a pod: there is no cluster DNS here.
+//! Names of services, replaced by the address of a pod: there is no cluster DNS here, and nobody answers at the
+//! addresses of services.
 
 use anyhow::bail;
 use kperf_control_plane::Client;
+use serde_json::Value;
 
 use crate::api;
 
 const SUFFIX: &str = ".svc";
 const LONG_SUFFIX: &str = ".svc.cluster.local";
 
-/// The text with every `NAME.NAMESPACE.svc` replaced.
+/// The text with every `NAME.NAMESPACE.svc` replaced. `asking` is the pod whose container it is for.
 ///
 /// # Errors
 /// A service has no ready pod yet, which may change.
-pub(crate) fn resolve(client: &Client, text: &str) -> anyhow::Result<String> {
+pub(crate) fn resolve(client: &Client, asking: &Value, text: &str) -> anyhow::Result<String> {
     let mut resolved = String::with_capacity(text.len());
     let mut rest = text;
     while !rest.is_empty() {
         let length = rest.find(|c| !is_of_name(c)).unwrap_or(rest.len());
         let (word, after) = rest.split_at(length);
         match service(word) {
-            Some((name, namespace)) => resolved.push_str(&address(client, name, namespace)?),
+            Some((name, namespace)) => {
+                resolved.push_str(&address(client, asking, name, namespace)?);
+            }
             None => resolved.push_str(word),
         }
         let between = after.find(is_of_name).unwrap_or(after.len());
@@ -43,18 +47,25 @@ fn service(word: &str) -> Option<(&str, &str)> {
     (is_name(name) && is_name(namespace)).then_some((name, namespace))
 }
 
-fn address(client: &Client, name: &str, namespace: &str) -> anyhow::Result<String> {
+fn address(client: &Client, asking: &Value, name: &str, namespace: &str) -> anyhow::Result<String> {
     let path = format!("/api/v1/namespaces/{namespace}/services/{name}");
     let service = client.get(&path)?.success()?.json();
-    let selector: Vec<String> = service["spec"]["selector"]
-        .as_object()
-        .into_iter()
-        .flatten()
+    let Some(selector) = service["spec"]["selector"].as_object() else {
+        bail!("{name}.{namespace}{SUFFIX}: a service without a selector");
+    };
+    // Its own container is not running yet, and waits for nobody.
+    let metadata = &asking["metadata"];
+    let is_own = metadata["namespace"] == namespace
+        && selector
+            .iter()
+            .all(|(key, value)| metadata["labels"][key] == *value);
+    if is_own {
+        return Ok(api::text(&asking["status"]["podIP"]).to_owned());
+    }
+    let selector: Vec<String> = selector
+        .iter()
         .map(|(key, value)| format!("{}%3D{}", key.replace('/', "%2F"), api::text(value)))
         .collect();
-    if selector.is_empty() || service["spec"]["clusterIP"] != "None" {
-        bail!("{name}.{namespace}{SUFFIX}: not a headless service with a selector");
-    }
     let selector = selector.join("%2C");
     let path = format!("/api/v1/namespaces/{namespace}/pods?labelSelector={selector}");
     let pods = client.get(&path)?.success()?.json();

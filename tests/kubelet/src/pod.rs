@@ -145,6 +145,7 @@ impl<'a> Pod<'a> {
             match orders.recv_timeout(pause) {
                 Ok(Order::Terminate(grace)) => return self.terminate(grace, orders),
                 Ok(Order::Kill) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Order::Crash) => self.containers().for_each(Container::kill),
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
@@ -265,7 +266,7 @@ impl<'a> Pod<'a> {
             given.insert("KUBECONFIG".to_owned(), kubeconfig.display().to_string());
         }
         let variables = environment::variables(client, &self.object, container, given)?;
-        let here = |text: &str| names::resolve(client, &mounts.rewrite(text));
+        let here = |text: &str| names::resolve(client, &self.object, &mounts.rewrite(text));
         let words = ["command", "args"]
             .into_iter()
             .flat_map(|key| api::list(&container[key]))
@@ -372,7 +373,7 @@ impl<'a> Pod<'a> {
                     end = end.min(Instant::now() + grace.min(LIMIT_OF_GRACE))
                 }
                 Ok(Order::Kill) | Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Order::Crash) | Err(RecvTimeoutError::Timeout) => {}
             }
         }
         for container in self.containers() {

@@ -24,6 +24,8 @@ pub(crate) enum Event {
     Changed(Value),
     /// No longer there.
     Gone(Value),
+    /// Not of the API: the test wants the containers of this pod to die, by namespace and name.
+    Crash((String, String)),
 }
 
 /// Sends events until nobody wants them any more.

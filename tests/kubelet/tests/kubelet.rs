@@ -374,7 +374,7 @@ fn the_token_of_a_service_account_is_let_in() {
 }
 
 #[test]
-fn names_of_headless_services_lead_to_pods() {
+fn names_of_services_lead_to_pods() {
     let Some(world) = WORLD.as_ref() else { return };
     let space = "names";
     world.namespace(space);
@@ -388,16 +388,54 @@ fn names_of_headless_services_lead_to_pods() {
     );
     world.create(
         space,
-        "pods",
-        &pod("client", &["echo", "server.names.svc:80"]),
+        "services",
+        &json!({
+            "metadata": {"name": "with-address"},
+            "spec": {"selector": {"app": "server"}, "ports": [{"port": 80}]},
+        }),
     );
-    let mut server = shell("server", "sleep 600");
+    world.create(
+        space,
+        "pods",
+        &pod(
+            "client",
+            &["echo", "server.names.svc:80", "with-address.names.svc"],
+        ),
+    );
+    // Its own name does not wait for itself.
+    let mut server = shell("server", "echo with-address.names.svc; sleep 600");
     server["metadata"]["labels"] = json!({"app": "server"});
     world.create(space, "pods", &server);
     let server = world.until_phase(space, "server", "Running");
     world.until_phase(space, "client", "Succeeded");
     let address = server["status"]["podIP"].as_str().unwrap();
-    assert_eq!(world.log(space, "client"), format!("{address}:80\n"));
+    assert_eq!(
+        world.log(space, "client"),
+        format!("{address}:80 {address}\n")
+    );
+    assert_eq!(world.log(space, "server"), format!("{address}\n"));
+}
+
+#[test]
+fn containers_die_on_request_and_are_started_again() {
+    let Some(world) = WORLD.as_ref() else { return };
+    let space = "crash";
+    world.namespace(space);
+    let mut pod = shell("victim", "sleep 600 & echo $$$$ $!; wait");
+    pod["spec"]["restartPolicy"] = json!("OnFailure");
+    world.create(space, "pods", &pod);
+    world.until_phase(space, "victim", "Running");
+    let ids = ids(&world.kubelet, space, "victim");
+    world.kubelet.crash(space, "victim");
+    are_gone(&ids);
+    eventually("a new start", || {
+        let pod = world.pod(space, "victim");
+        let status = &pod["status"]["containerStatuses"][0];
+        let died = status["lastState"]["terminated"]["exitCode"] == 137;
+        (died && status["state"]["running"].is_object())
+            .then_some(())
+            .ok_or(status.to_string())
+    });
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! A benchmark in a cluster from its first object to its last.
+//!
+//! Whatever ends the wait, the orchestrator is asked for what it has before everything is removed: its pod is deleted
+//! gracefully, and what it hands over within the grace is kept.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use kperf_cluster::{
     Session,
-    api::{Cluster, Scope},
+    api::{Cluster, DeleteOptions, ListBounds, Scope},
     cleanup::{self, CleanReport},
 };
 use kperf_load::Stop;
@@ -12,15 +15,17 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     error::LaunchError,
-    objects::{ORCHESTRATOR, objects},
+    objects::{GRACE_SECONDS, ORCHESTRATOR, objects, workers},
     pods::{Trouble, trouble},
-    results::{PREFIX, ResultsTarget, Said, State},
+    results::{PREFIX, ResultsTarget, Said, State, config_map},
     rights,
     spec::{LaunchSpec, SpecError},
 };
 
 /// Between two looks at pods and results.
 const POLL: Duration = Duration::from_secs(1);
+/// Between two looks at an orchestrator that is about to end.
+const SHORT_POLL: Duration = Duration::from_millis(250);
 /// Longest that everything may take to be gone, beyond the run's own timeout.
 const CLEAN_UP: Duration = Duration::from_secs(60);
 
@@ -36,6 +41,8 @@ pub enum Event<'a> {
     Trouble(&'a Trouble),
     /// What the orchestrator says.
     Orchestrator(&'a str),
+    /// The orchestrator is asked for what it has.
+    HandingOver,
     /// Everything is being removed.
     Cleaning,
 }
@@ -47,8 +54,15 @@ pub struct Finished {
     pub state: State,
     /// What the orchestrator said last.
     pub message: String,
-    /// The results file; with a failure there may be one of a part of the tasks.
-    pub results: Option<Vec<u8>>,
+}
+
+impl Finished {
+    fn of(said: Said) -> Self {
+        Self {
+            state: said.state,
+            message: said.message,
+        }
+    }
 }
 
 /// How a launch ended, and what became of its objects.
@@ -56,13 +70,15 @@ pub struct Finished {
 pub struct Launched {
     /// What came of it.
     pub outcome: Result<Finished, LaunchError>,
+    /// The results file; there may be one of a part of the tasks, also when the outcome is an error.
+    pub results: Option<Vec<u8>>,
     /// What was removed, and what is left.
     pub clean: CleanReport,
 }
 
-/// Launches a benchmark, waits for its results and removes it, whatever happens. `stop` ends the wait and begins the
-/// removal; an abort gives that up too, and what is left has the run's label. Ends within the run's deadline, four
-/// times its timeout and a minute.
+/// Launches a benchmark, waits for its results and removes it, whatever happens. `stop` ends the wait: what there is is
+/// handed over, and the removal begins. An abort gives that up too, and what is left has the run's label. Ends within
+/// the run's deadline, four times its timeout and two minutes.
 pub async fn launch(
     cluster: &Cluster,
     spec: &LaunchSpec,
@@ -71,6 +87,7 @@ pub async fn launch(
 ) -> Launched {
     let refused = |error| Launched {
         outcome: Err(error),
+        results: None,
         clean: CleanReport::default(),
     };
     if let Err(error) = spec.check() {
@@ -88,11 +105,41 @@ pub async fn launch(
         std::time::Instant::now(),
         stop.clone(),
     );
-    let outcome = tokio::select! {
+    let mut outcome = tokio::select! {
         biased;
         () = stop.stopped() => Err(LaunchError::Stopped),
         outcome = run(&session, spec, progress) => outcome,
     };
+    let said = match &outcome {
+        Ok(said) => Some(said.clone()),
+        // It goes on without us.
+        Err(_) if spec.keep => None,
+        Err(_) => tokio::select! {
+            biased;
+            () = stop.aborted() => None,
+            said = hand_over(&session, spec, progress) => said,
+        },
+    };
+    let mut results = None;
+    if let Some(said) = said {
+        let target = target(spec);
+        tokio::select! {
+            biased;
+            () = stop.aborted() => {}
+            read = said.read(cluster, &target) => match read {
+                Ok(read) => results = read,
+                // The first error says more.
+                Err(error) => outcome = outcome.and(Err(error)),
+            },
+        }
+    }
+    if spec.keep {
+        return Launched {
+            outcome: outcome.map(Finished::of),
+            results,
+            clean: CleanReport::default(),
+        };
+    }
     progress(Event::Cleaning);
     let recorded = session.objects();
     let clean = tokio::select! {
@@ -103,14 +150,78 @@ pub async fn launch(
         },
         clean = cleanup::clean(cluster, &spec.run, Some(&recorded), spec.timeout + CLEAN_UP, |_| {}) => clean,
     };
-    Launched { outcome, clean }
+    Launched {
+        outcome: outcome.map(Finished::of),
+        results,
+        clean,
+    }
+}
+
+fn target(spec: &LaunchSpec) -> ResultsTarget {
+    ResultsTarget {
+        namespace: spec.namespace.clone(),
+        prefix: PREFIX.to_owned(),
+    }
+}
+
+/// Ends the orchestrator and waits for its last words. None when there is no orchestrator, or it says nothing more.
+async fn hand_over(
+    session: &Session,
+    spec: &LaunchSpec,
+    progress: &(dyn Fn(Event<'_>) + Sync),
+) -> Option<Said> {
+    let cluster = session.cluster();
+    let pods = cluster.kind("v1", "Pod").await.ok()?;
+    let is_made = session
+        .objects()
+        .kinds()
+        .any(|(resource, _)| **resource == *pods);
+    if !is_made {
+        return None;
+    }
+    progress(Event::HandingOver);
+    // The session takes no more requests after a stop.
+    cluster
+        .delete(
+            &pods,
+            &spec.namespace,
+            ORCHESTRATOR,
+            &DeleteOptions::default(),
+        )
+        .await
+        .ok()?;
+    let until = Instant::now() + Duration::from_secs(GRACE_SECONDS);
+    loop {
+        let said = Said::of(&config_map(cluster, &spec.namespace, PREFIX).await.ok()?);
+        if said.is_last() {
+            return Some(said);
+        }
+        let scope = Scope {
+            namespace: spec.namespace.clone(),
+            field_selector: format!("metadata.name={ORCHESTRATOR}"),
+            ..Scope::default()
+        };
+        let left = cluster
+            .list(&pods, &scope, ListBounds::default())
+            .await
+            .ok()?;
+        if left.is_empty() {
+            // What it said last may have come between the two questions.
+            let said = Said::of(&config_map(cluster, &spec.namespace, PREFIX).await.ok()?);
+            return said.is_last().then_some(said);
+        }
+        if Instant::now() > until {
+            return None;
+        }
+        sleep(SHORT_POLL).await;
+    }
 }
 
 async fn run(
     session: &Session,
     spec: &LaunchSpec,
     progress: &(dyn Fn(Event<'_>) + Sync),
-) -> Result<Finished, LaunchError> {
+) -> Result<Said, LaunchError> {
     let objects = objects(spec);
     for object in &objects {
         let what = || {
@@ -136,11 +247,7 @@ async fn wait(
     session: &Session,
     spec: &LaunchSpec,
     progress: &(dyn Fn(Event<'_>) + Sync),
-) -> Result<Finished, LaunchError> {
-    let target = ResultsTarget {
-        namespace: spec.namespace.clone(),
-        prefix: PREFIX.to_owned(),
-    };
+) -> Result<Said, LaunchError> {
     let pods = Scope {
         namespace: spec.namespace.clone(),
         ..Scope::default()
@@ -150,6 +257,7 @@ async fn wait(
     let longest = spec.deadline + spec.timeout * 3;
     let mut last = Said::default();
     let mut troubles = Troubles::default();
+    let mut is_gone = false;
     loop {
         let index = session
             .get("v1", "ConfigMap", &spec.namespace, PREFIX)
@@ -160,22 +268,27 @@ async fn wait(
             progress(Event::Orchestrator(&said.message));
         }
         last = said;
-        if matches!(last.state, State::Done | State::Failed) {
-            return Ok(Finished {
-                results: last.read(session, &target).await?,
-                state: last.state,
-                message: last.message,
-            });
+        if last.is_last() {
+            return Ok(last);
         }
         let pods = session
             .list("v1", "Pod", &pods)
             .await
             .map_err(LaunchError::api("looking at the pods"))?;
+        // Looked at twice: it ends after its last words, which may have come since they were looked for.
+        if is_gone {
+            return Err(LaunchError::Pods(vec![format!(
+                "{ORCHESTRATOR} is gone, and has handed over nothing"
+            )]));
+        }
+        is_gone = !pods.iter().any(|pod| {
+            pod["metadata"]["name"] == ORCHESTRATOR && pod["status"]["phase"] != "Succeeded"
+        });
         let found: Vec<Trouble> = pods.iter().filter_map(trouble).collect();
         for new in troubles.look(found, Instant::now()) {
             progress(Event::Trouble(&new));
         }
-        if let Some(hopeless) = troubles.hopeless(spec.nodes.len(), Instant::now(), spec.timeout) {
+        if let Some(hopeless) = troubles.hopeless(&workers(spec), Instant::now(), spec.timeout) {
             return Err(LaunchError::Pods(hopeless));
         }
         if begun.elapsed() > longest {
@@ -213,21 +326,26 @@ impl Troubles {
         new
     }
 
-    /// Why it will come to nothing: the orchestrator does not run, or all workers but one, for longer than `patience`.
-    fn hopeless(&self, workers: usize, now: Instant, patience: Duration) -> Option<Vec<String>> {
+    /// Why it will come to nothing: for longer than `patience` the orchestrator does not run, or in each network all
+    /// workers but one. `workers` are the beginnings of their names and how many there are, for each network.
+    fn hopeless(
+        &self,
+        workers: &[(&str, usize)],
+        now: Instant,
+        patience: Duration,
+    ) -> Option<Vec<String>> {
         let lasting: Vec<&Trouble> = self
             .0
             .values()
             .filter(|(_, since)| now.duration_since(*since) >= patience)
             .map(|(trouble, _)| trouble)
             .collect();
-        let is_orchestrator = |trouble: &&&Trouble| trouble.pod == ORCHESTRATOR;
-        let without = lasting
-            .iter()
-            .filter(|trouble| !is_orchestrator(trouble))
-            .count();
-        let is_hopeless = lasting.iter().any(|trouble| is_orchestrator(&trouble))
-            || workers.saturating_sub(without) < 2;
+        let of = |name: &str| {
+            let is_of = |trouble: &&&Trouble| trouble.pod.starts_with(name);
+            lasting.iter().filter(is_of).count()
+        };
+        let is_enough = |(name, count): &(&str, usize)| count.saturating_sub(of(name)) >= 2;
+        let is_hopeless = of(ORCHESTRATOR) > 0 || !workers.iter().any(is_enough);
         is_hopeless.then(|| lasting.iter().map(ToString::to_string).collect())
     }
 }
@@ -255,17 +373,35 @@ mod tests {
         assert!(troubles.look(first, at(1)).is_empty(), "said already");
         let back_off = vec![of("kperf-worker-0", "ImagePullBackOff")];
         assert_eq!(troubles.look(back_off.clone(), at(5)).len(), 1);
-        assert_eq!(troubles.hopeless(2, at(9), patience), None);
+        assert_eq!(
+            troubles.hopeless(&[("kperf-worker", 2)], at(9), patience),
+            None
+        );
         // Three workers can do without one of them, two cannot.
-        assert_eq!(troubles.hopeless(3, at(10), patience), None);
-        let why = troubles.hopeless(2, at(10), patience).unwrap();
+        assert_eq!(
+            troubles.hopeless(&[("kperf-worker", 3)], at(10), patience),
+            None
+        );
+        let why = troubles
+            .hopeless(&[("kperf-worker", 2)], at(10), patience)
+            .unwrap();
         assert_eq!(why, ["kperf-worker-0: ImagePullBackOff"]);
         // One that got well begins anew.
         troubles.look(vec![], at(11));
         troubles.look(back_off, at(12));
-        assert_eq!(troubles.hopeless(2, at(20), patience), None);
+        assert_eq!(
+            troubles.hopeless(&[("kperf-worker", 2)], at(20), patience),
+            None
+        );
         // Nobody can do without the orchestrator.
         troubles.look(vec![of(ORCHESTRATOR, "CrashLoopBackOff")], at(30));
-        assert!(troubles.hopeless(9, at(40), patience).is_some());
+        let many = [("kperf-worker", 9)];
+        assert!(troubles.hopeless(&many, at(40), patience).is_some());
+        // One network is enough.
+        let one = ["kperf-worker-0", "kperf-worker-1"].map(|pod| of(pod, "ErrImagePull"));
+        troubles.look(one.to_vec(), at(50));
+        let both = [("kperf-worker", 2), ("kperf-host-worker", 2)];
+        assert_eq!(troubles.hopeless(&both, at(60), patience), None);
+        assert!(troubles.hopeless(&both[..1], at(60), patience).is_some());
     }
 }

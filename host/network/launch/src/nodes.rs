@@ -79,12 +79,12 @@ pub fn choose(nodes: &[Value], tolerations: &[Value]) -> NodeChoice {
 }
 
 impl NodeChoice {
-    /// Whether there are at least two; `selector` is the one they were looked for with.
+    /// Whether there are at least so many; `selector` is the one they were looked for with.
     ///
     /// # Errors
     /// There are fewer, with the labels and with what is wrong with the others.
-    pub fn enough(&self, selector: &str) -> Result<(), LaunchError> {
-        if self.nodes.len() >= 2 {
+    pub fn enough(&self, least: usize, selector: &str) -> Result<(), LaunchError> {
+        if self.nodes.len() >= least {
             return Ok(());
         }
         let which = if selector.is_empty() {
@@ -93,7 +93,8 @@ impl NodeChoice {
             format!("with the labels {selector:?}")
         };
         let mut message = format!(
-            "a network benchmark needs at least 2 nodes, and {} {which} can be used",
+            "a network benchmark needs at least {least} node{}, and {} {which} can be used",
+            if least == 1 { "" } else { "s" },
             match self.nodes.first() {
                 None => "none".to_owned(),
                 Some(node) => format!("only {}", node.name),
@@ -192,7 +193,7 @@ mod tests {
                 zone: "z1".into()
             }]
         );
-        let message = choice.enough("pool=x").unwrap_err().to_string();
+        let message = choice.enough(2, "pool=x").unwrap_err().to_string();
         assert_eq!(
             message,
             "a network benchmark needs at least 2 nodes, and only a with the labels \"pool=x\" can be used; \
@@ -216,7 +217,7 @@ mod tests {
             let choice = choose(&nodes, std::slice::from_ref(&toleration));
             assert_eq!(choice.nodes.len(), expected, "{toleration}");
         }
-        let none = choose(&[], &[]).enough("").unwrap_err().to_string();
+        let none = choose(&[], &[]).enough(1, "").unwrap_err().to_string();
         assert!(none.contains("none in the cluster"), "{none}");
     }
 }

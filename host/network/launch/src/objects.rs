@@ -6,11 +6,11 @@
 //! | ServiceAccounts of orchestrator and workers | workers get no token at all |
 //! | Role and RoleBinding of the orchestrator | `patch` of the ConfigMaps for results, by name; nothing else |
 //! | Secrets of orchestrator and workers | certificates; each side has its own key only |
-//! | ConfigMap | the benchmark's configuration |
+//! | ConfigMap | what is to be measured, and with whose plugin |
 //! | ConfigMaps for results, empty | made here, so that nobody in the namespace needs to create anything |
 //! | Service of the orchestrator, headless | the name that workers call |
 //! | Services of workers | only when the tool's ports are known beforehand |
-//! | Pod of the orchestrator, one Pod per node | plain ones: a lost worker is the orchestrator's to cope with |
+//! | Pod of the orchestrator, Pods of workers on each node | plain ones: a lost worker is the orchestrator's to cope with |
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -26,10 +26,13 @@ use crate::{
 /// Name of the orchestrator's pod, account, secret and service.
 pub(crate) const ORCHESTRATOR: &str = "kperf-orchestrator";
 /// Name of the workers' account and secret, and the beginning of their pods' names.
-pub(crate) const WORKER: &str = "kperf-worker";
+const WORKER: &str = "kperf-worker";
+/// The beginning of the names of pods in the network of their node.
+const HOST_WORKER: &str = "kperf-host-worker";
 /// Name of the configuration.
 const CONFIG: &str = "kperf-config";
 const CONFIG_FILE: &str = "config.yaml";
+const PLUGIN_FILE: &str = "tool.wasm";
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 const ROLE_LABEL: &str = "kperf-host.io/role";
@@ -39,8 +42,8 @@ const CONFIG_FOLDER: &str = "/etc/kperf-host/config";
 const STATE_FOLDER: &str = "/var/lib/kperf-host";
 /// The `nonroot` user of distroless images; any will do but root.
 const USER: u32 = 65532;
-/// Longer than the orchestrator needs to write down what it has.
-const GRACE_SECONDS: u32 = 30;
+/// Longer than the orchestrator needs to hand over what it has.
+pub(crate) const GRACE_SECONDS: u64 = 30;
 
 /// Everything of a run, in the order in which it is created.
 #[must_use]
@@ -58,17 +61,64 @@ pub fn objects(spec: &LaunchSpec) -> Vec<Value> {
         objects.push(object(spec, "ConfigMap", &name));
     }
     objects.push(orchestrator_service(spec));
+    let planned = planned_workers(spec);
     if !spec.ports.is_empty() {
-        objects.extend((0..spec.nodes.len()).map(|index| worker_service(spec, index)));
+        let pods = planned.iter().filter(|worker| !worker.is_in_host_network());
+        objects.extend(pods.map(|planned| worker_service(spec, &planned.name)));
     }
     objects.push(orchestrator(spec));
-    objects.extend(
-        spec.nodes
-            .iter()
-            .enumerate()
-            .map(|(index, node)| worker(spec, index, node)),
-    );
+    objects.extend(planned.iter().map(|planned| worker(spec, planned)));
     objects
+}
+
+/// A worker that a run is to have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedWorker {
+    /// Name of its pod.
+    pub name: String,
+    /// Where it is.
+    pub node: ChosenNode,
+    /// The ways to it; the first is its own address.
+    pub paths: Vec<TaskPath>,
+}
+
+impl PlannedWorker {
+    fn is_in_host_network(&self) -> bool {
+        self.paths.contains(&TaskPath::Host)
+    }
+}
+
+/// The workers of a run. In the pod network and in that of the nodes they are others, and share no path.
+#[must_use]
+pub fn planned_workers(spec: &LaunchSpec) -> Vec<PlannedWorker> {
+    let mut pod_paths = vec![TaskPath::Pod];
+    if spec.paths.contains(&TaskPath::Service) {
+        pod_paths.push(TaskPath::Service);
+    }
+    let pods = spec.has_pod_network().then_some((WORKER, pod_paths));
+    let hosts = spec.has_host_network();
+    let hosts = hosts.then_some((HOST_WORKER, vec![TaskPath::Host]));
+    let mut planned = Vec::new();
+    for (prefix, paths) in pods.into_iter().chain(hosts) {
+        // The first of each node, then the second of each.
+        let nodes = spec.nodes.iter().cycle().take(spec.workers_of_network());
+        planned.extend(nodes.enumerate().map(|(index, node)| PlannedWorker {
+            name: format!("{prefix}-{index}"),
+            node: node.clone(),
+            paths: paths.clone(),
+        }));
+    }
+    planned
+}
+
+/// The beginning of the workers' names, and how many there are, for each network.
+pub(crate) fn workers(spec: &LaunchSpec) -> Vec<(&'static str, usize)> {
+    let pods = spec.has_pod_network().then_some(WORKER);
+    let hosts = spec.has_host_network().then_some(HOST_WORKER);
+    let prefixes = pods.into_iter().chain(hosts);
+    prefixes
+        .map(|prefix| (prefix, spec.workers_of_network()))
+        .collect()
 }
 
 fn object(spec: &LaunchSpec, kind: &str, name: &str) -> Value {
@@ -92,7 +142,7 @@ fn namespace(spec: &LaunchSpec) -> Value {
         metadata.remove("namespace");
     }
     // Istio's containers change the network of their pod, and the network of a node is not a pod's own.
-    let level = if spec.inject || spec.host_network {
+    let level = if spec.inject || spec.has_host_network() {
         "privileged"
     } else {
         "restricted"
@@ -151,6 +201,9 @@ fn config(spec: &LaunchSpec) -> Value {
     let mut object = object(spec, "ConfigMap", CONFIG);
     object["immutable"] = json!(true);
     object["data"] = json!({CONFIG_FILE: spec.config});
+    if let Some(plugin) = &spec.plugin {
+        object["binaryData"] = json!({PLUGIN_FILE: STANDARD.encode(plugin)});
+    }
     object
 }
 
@@ -158,6 +211,8 @@ fn orchestrator_service(spec: &LaunchSpec) -> Value {
     let mut object = object(spec, "Service", ORCHESTRATOR);
     object["spec"] = json!({
         "clusterIP": "None",
+        // Workers ask again and again; whether it is ready is between them.
+        "publishNotReadyAddresses": true,
         "selector": {ROLE_LABEL: "orchestrator"},
         // TLS is between our own ends: `tcp` keeps sidecars from reading it as gRPC.
         "ports": [{"name": "tcp-orchestrator", "port": spec.orchestrator_port}],
@@ -165,18 +220,21 @@ fn orchestrator_service(spec: &LaunchSpec) -> Value {
     object
 }
 
-fn worker_name(index: usize) -> String {
-    format!("{WORKER}-{index}")
-}
-
-fn worker_service(spec: &LaunchSpec, index: usize) -> Value {
+fn worker_service(spec: &LaunchSpec, name: &str) -> Value {
     let ports: Vec<Value> = spec
         .ports
         .iter()
-        .map(|port| json!({"name": port.name, "port": port.port, "targetPort": port.port}))
+        .map(|port| {
+            json!({
+                "name": port.name,
+                "port": port.port,
+                "targetPort": port.port,
+                "protocol": port.protocol,
+            })
+        })
         .collect();
-    let mut object = object(spec, "Service", &worker_name(index));
-    object["spec"] = json!({"selector": {WORKER_LABEL: worker_name(index)}, "ports": ports});
+    let mut object = object(spec, "Service", name);
+    object["spec"] = json!({"selector": {WORKER_LABEL: name}, "ports": ports});
     object
 }
 
@@ -185,10 +243,14 @@ fn seconds(duration: Duration) -> String {
 }
 
 fn orchestrator(spec: &LaunchSpec) -> Value {
+    let benchmark = match spec.plugin {
+        Some(_) => format!("{CONFIG_FOLDER}/{PLUGIN_FILE}"),
+        None => spec.benchmark.clone(),
+    };
     let args = json!([
         "orchestrator",
         "--benchmark",
-        spec.benchmark,
+        benchmark,
         "--config",
         format!("{CONFIG_FOLDER}/{CONFIG_FILE}"),
         "--listen",
@@ -198,7 +260,11 @@ fn orchestrator(spec: &LaunchSpec) -> Value {
         "--state",
         STATE_FOLDER,
         "--workers",
-        spec.nodes.len().to_string(),
+        workers(spec)
+            .iter()
+            .map(|(_, count)| count)
+            .sum::<usize>()
+            .to_string(),
         "--deadline",
         seconds(spec.deadline),
         "--timeout",
@@ -230,12 +296,16 @@ fn orchestrator(spec: &LaunchSpec) -> Value {
         (STATE_FOLDER, "state", json!({"emptyDir": {}}), false),
     ];
     mount(inner, &files);
-    inner["containers"][0]["ports"] =
-        json!([{"name": "tcp-orch", "containerPort": spec.orchestrator_port}]);
+    let container = &mut inner["containers"][0];
+    container["ports"] = json!([{"name": "tcp-orch", "containerPort": spec.orchestrator_port}]);
+    // The rest of its file system cannot be written.
+    container["env"] =
+        json!([{"name": "KPERF_CACHE_DIR", "value": format!("{STATE_FOLDER}/cache")}]);
     pod
 }
 
-fn worker(spec: &LaunchSpec, index: usize, node: &ChosenNode) -> Value {
+fn worker(spec: &LaunchSpec, planned: &PlannedWorker) -> Value {
+    let PlannedWorker { name, node, paths } = planned;
     let mut args = vec![
         "worker".to_owned(),
         "--orchestrator".to_owned(),
@@ -249,23 +319,30 @@ fn worker(spec: &LaunchSpec, index: usize, node: &ChosenNode) -> Value {
     flag("--node", "$(NODE_NAME)");
     // The downward API does not have labels of nodes.
     flag("--zone", &node.zone);
-    flag("--ip", "$(POD_IP)");
-    if spec.path == TaskPath::Service {
-        flag(
-            "--advertise",
-            &format!("{}.{}.svc", worker_name(index), spec.namespace),
-        );
+    // The first is where it looks whether its own server is there, so it is always its own.
+    for path in paths {
+        let host = match path {
+            TaskPath::Pod | TaskPath::Host => "$(POD_IP)".to_owned(),
+            TaskPath::Service => format!("{name}.{}.svc", spec.namespace),
+        };
+        flag("--address", &format!("{path}={host}"));
     }
     flag("--tls", TLS_FOLDER);
-    flag("--deadline", &seconds(spec.deadline));
-    let mut pod = pod(spec, &worker_name(index), &spec.worker_image, json!(args));
+    // Its image may be there long before the orchestrator's: it looks as long as there may be a run.
+    let longest = seconds(spec.deadline + spec.timeout * 3);
+    flag("--timeout", &longest);
+    flag("--deadline", &longest);
+    for program in &spec.programs {
+        flag("--allow", program);
+    }
+    let mut pod = pod(spec, name, &spec.worker_image, json!(args));
     pod["metadata"]["labels"][ROLE_LABEL] = json!("worker");
-    pod["metadata"]["labels"][WORKER_LABEL] = json!(worker_name(index));
+    pod["metadata"]["labels"][WORKER_LABEL] = json!(name);
     let inner = &mut pod["spec"];
     inner["serviceAccountName"] = json!(WORKER);
     inner["automountServiceAccountToken"] = json!(false);
     inner["affinity"] = on_nodes(&[&node.name]);
-    if spec.host_network {
+    if planned.is_in_host_network() {
         inner["hostNetwork"] = json!(true);
         inner["dnsPolicy"] = json!("ClusterFirstWithHostNet");
     }
@@ -291,9 +368,10 @@ fn worker(spec: &LaunchSpec, index: usize, node: &ChosenNode) -> Value {
     let ports: Vec<Value> = spec
         .ports
         .iter()
-        .map(|port| json!({"name": port.name, "containerPort": port.port}))
+        .map(|port| json!({"name": port.name, "containerPort": port.port, "protocol": port.protocol}))
         .collect();
-    if !ports.is_empty() {
+    // In the network of a node they would be taken from all other pods, of this run and of others.
+    if !ports.is_empty() && !planned.is_in_host_network() {
         container["ports"] = json!(ports);
     }
     for (name, amount) in [("cpu", &spec.worker_cpu), ("memory", &spec.worker_memory)] {

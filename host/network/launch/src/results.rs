@@ -9,16 +9,15 @@ use std::{
     fmt,
     io::{Read as _, Write as _},
     str::FromStr,
+    time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
-use kperf_cluster::{
-    Session,
-    api::{ApiFailure, Cluster, PatchType},
-};
+use kperf_cluster::api::{ApiFailure, Cluster, Code, PatchType};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use tokio::time::sleep;
 
 use crate::error::LaunchError;
 
@@ -30,6 +29,10 @@ const PART_BYTES: usize = 700 << 10;
 const PARTS: usize = 32;
 /// Most that is unpacked.
 const MAX_BYTES: u64 = 1 << 30;
+/// How often something is asked for again.
+const TRIES: u32 = 10;
+/// Before it is.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Longest message kept, bytes.
 const MAX_MESSAGE_BYTES: usize = 4096;
 
@@ -148,7 +151,8 @@ impl Publisher {
         self.say(State::Running, message, json!({})).await
     }
 
-    /// Ends the run: with results, or with what is wrong and perhaps results of a part.
+    /// Ends the run: with results, or with what is wrong and perhaps results of a part. When the API server is away it
+    /// is tried again, for some ten seconds for each part.
     ///
     /// # Errors
     /// Results that do not fit: then this is said instead, and the run has failed.
@@ -190,18 +194,33 @@ impl Publisher {
     }
 
     async fn patch(&self, name: &str, patch: Value) -> Result<(), PublishError> {
-        let config_maps = self.cluster.kind("v1", "ConfigMap").await?;
-        self.cluster
-            .patch(
-                &config_maps,
-                &self.target.namespace,
-                name,
-                "",
-                PatchType::Merge,
-                patch.to_string(),
-            )
-            .await?;
-        Ok(())
+        let patch = patch.to_string();
+        let mut tries = 0;
+        loop {
+            let patched = async {
+                let config_maps = self.cluster.kind("v1", "ConfigMap").await?;
+                let namespace = &self.target.namespace;
+                self.cluster
+                    .patch(
+                        &config_maps,
+                        namespace,
+                        name,
+                        "",
+                        PatchType::Merge,
+                        patch.clone(),
+                    )
+                    .await
+            };
+            match patched.await {
+                Ok(_) => return Ok(()),
+                // A merge patch says the same however often it is said.
+                Err(failure) if tries < TRIES && is_passing(&failure) => {
+                    tries += 1;
+                    sleep(PAUSE).await;
+                }
+                Err(failure) => return Err(failure.into()),
+            }
+        }
     }
 }
 
@@ -227,10 +246,15 @@ impl Said {
         }
     }
 
-    /// The launcher's side: the results, if there are some.
+    /// Whether no more will be said.
+    pub(crate) fn is_last(&self) -> bool {
+        matches!(self.state, State::Done | State::Failed)
+    }
+
+    /// The launcher's side: the results, if there are some. Also after a stop, so not through the session.
     pub(crate) async fn read(
         &self,
-        session: &Session,
+        cluster: &Cluster,
         target: &ResultsTarget,
     ) -> Result<Option<Vec<u8>>, LaunchError> {
         if self.parts == 0 {
@@ -239,8 +263,7 @@ impl Said {
         let mut packed = Vec::new();
         for part in 0..self.parts.min(PARTS) {
             let name = format!("{}-{part}", target.prefix);
-            let object = session
-                .get("v1", "ConfigMap", &target.namespace, &name)
+            let object = config_map(cluster, &target.namespace, &name)
                 .await
                 .map_err(LaunchError::api("reading the results"))?;
             let text = object["binaryData"]["gz"].as_str().unwrap_or_default();
@@ -251,6 +274,35 @@ impl Said {
         }
         unpack(&packed, self.bytes, &self.sha256).map(Some)
     }
+}
+
+/// A ConfigMap, asked for again when the server does not answer.
+pub(crate) async fn config_map(
+    cluster: &Cluster,
+    namespace: &str,
+    name: &str,
+) -> Result<Value, ApiFailure> {
+    let mut tries = 0;
+    loop {
+        let asked = async {
+            let config_maps = cluster.kind("v1", "ConfigMap").await?;
+            cluster.get(&config_maps, namespace, name).await
+        };
+        match asked.await {
+            Err(failure) if tries < TRIES && is_passing(&failure) => {
+                tries += 1;
+                sleep(PAUSE).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
+fn is_passing(failure: &ApiFailure) -> bool {
+    matches!(
+        failure.code,
+        Code::Unreachable | Code::Timeout | Code::Throttled
+    ) || failure.status >= 500
 }
 
 fn pack(results: &[u8]) -> Result<Vec<Vec<u8>>, PublishError> {

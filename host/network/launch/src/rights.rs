@@ -67,7 +67,12 @@ pub fn required_rights() -> Vec<Right> {
             "services",
             true,
         ),
-        right(&["create", "list", "deletecollection"], "", "pods", true),
+        right(
+            &["create", "list", "delete", "deletecollection"],
+            "",
+            "pods",
+            true,
+        ),
     ]
 }
 

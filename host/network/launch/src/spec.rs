@@ -1,6 +1,6 @@
 //! What is to be launched.
 
-use std::{collections::BTreeMap, fs, io, path::Path, time::Duration};
+use std::{collections::BTreeMap, fmt, fs, io, path::Path, str::FromStr, time::Duration};
 
 use kperf_cluster::RunId;
 use serde_json::Value;
@@ -15,6 +15,9 @@ const CREDENTIALS: [&str; 5] = [
     "worker.pem",
     "worker.key",
 ];
+
+/// Most that a component may have to go through a ConfigMap, which holds 1 MiB with everything, in base64.
+const PLUGIN_BYTES: usize = 740 << 10;
 
 /// What orchestrator and workers know one another by, PEM, by file name.
 #[derive(Clone, Default)]
@@ -46,6 +49,13 @@ impl Credentials {
             .map(Self)
     }
 
+    /// The same files with `text` in each of them: to show objects without any secret.
+    #[must_use]
+    pub fn placeholder(text: &str) -> Self {
+        let file = |name| (name, text.as_bytes().to_vec());
+        Self(CREDENTIALS.into_iter().map(file).collect())
+    }
+
     /// Files of the orchestrator (`orchestrator`) or of workers (`worker`): no private key of the other.
     pub(crate) fn of<'a>(&'a self, who: &'a str) -> impl Iterator<Item = (&'static str, &'a [u8])> {
         self.0
@@ -60,18 +70,53 @@ impl Credentials {
 pub struct ToolPort {
     /// At most 15 lower-case letters, digits and `-`; begins with a protocol that Istio knows: `tcp-iperf3`, `http-echo`.
     pub name: String,
-    /// TCP port.
+    /// Its number.
     pub port: u16,
+    /// `TCP` or `UDP`.
+    pub protocol: String,
 }
 
-/// How a client finds a server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What traffic takes between a client and a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TaskPath {
-    /// By the address of its pod: the pod network alone.
-    #[default]
+    /// From pod to pod, by the address of the pod: the pod network alone.
     Pod,
-    /// By the name of a Service of its own: the pod network and what makes Services.
+    /// From pod to pod, by the name of a Service of the server: the pod network and what makes Services.
     Service,
+    /// Between pods in the network of their nodes: no pod network at all, to compare with.
+    Host,
+}
+
+impl TaskPath {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Pod, Self::Service, Self::Host];
+
+    /// As flags and results have it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pod => "pod",
+            Self::Service => "service",
+            Self::Host => "host",
+        }
+    }
+}
+
+impl fmt::Display for TaskPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for TaskPath {
+    type Err = SpecError;
+
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        Self::ALL
+            .into_iter()
+            .find(|path| path.as_str() == text)
+            .ok_or_else(|| SpecError::Path(text.chars().take(100).collect()))
+    }
 }
 
 /// A benchmark in a cluster.
@@ -81,8 +126,12 @@ pub struct LaunchSpec {
     pub run: RunId,
     /// Made for the run, and removed with it.
     pub namespace: String,
-    /// Such as `iperf3-tcp`.
+    /// Name of a tool that the orchestrator's image has, such as `iperf3-tcp`.
     pub benchmark: String,
+    /// A tool that it does not have, as a component; then `benchmark` is only its name.
+    pub plugin: Option<Vec<u8>>,
+    /// Programs that workers may run beside those that they always may.
+    pub programs: Vec<String>,
     /// Image with `kperf-host` for the orchestrator.
     pub orchestrator_image: String,
     /// Image with `kperf-host` and the tools.
@@ -91,18 +140,20 @@ pub struct LaunchSpec {
     pub image_pull_policy: String,
     /// The benchmark's configuration, a file of the orchestrator.
     pub config: String,
-    /// A worker on each; the orchestrator on one of them.
+    /// Workers are on each of them, the orchestrator on one.
     pub nodes: Vec<ChosenNode>,
+    /// Workers on each node, in each of the networks that are measured; from two on, pairs of one node are measured.
+    pub workers_per_node: usize,
     /// Certificates and keys of the run.
     pub credentials: Credentials,
-    /// Ports of the tool; empty if it chooses them at run time, as netperf and qperf do.
+    /// Ports of the tool; empty if it chooses them at run time.
     pub ports: Vec<ToolPort>,
-    /// How clients find servers.
-    pub path: TaskPath,
+    /// What is measured, at least one.
+    pub paths: Vec<TaskPath>,
     /// Istio sidecars.
     pub inject: bool,
-    /// Workers in the network of their node.
-    pub host_network: bool,
+    /// Why the tool must not have sidecars; empty when it may.
+    pub mesh_refused: String,
     /// Tolerations of all pods, as in a manifest.
     pub tolerations: Vec<Value>,
     /// CPU that a worker requests, as in a manifest; empty = nothing.
@@ -115,22 +166,26 @@ pub struct LaunchSpec {
     pub deadline: Duration,
     /// For each wait: registration of workers, allocation of tasks, cleaning up afterwards.
     pub timeout: Duration,
+    /// Leave everything as it is at the end.
+    pub keep: bool,
 }
 
 /// Settings that do not go together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
-    /// Istio with ports that nobody knows beforehand.
+    /// Istio with a tool that does not get through its sidecars.
     #[error(
-        "--inject cannot be used with {benchmark}: it opens ports that are chosen at run time, which no Service can list, so Istio's sidecars would not let them through; use iperf3-tcp, fortio-tcp or fortio-http, or leave --inject out"
+        "--inject cannot be used with {benchmark}: {reason}, and Istio's sidecars would not let them through; use iperf3-tcp, fortio-tcp or fortio-http, or leave --inject out"
     )]
-    InjectNeedsPorts {
+    InjectRefused {
         /// The benchmark.
         benchmark: String,
+        /// The tool's reason.
+        reason: String,
     },
     /// Services with ports that nobody knows beforehand.
     #[error(
-        "{benchmark} cannot be measured through Services: it opens ports that are chosen at run time, which no Service can list; measure between pods instead"
+        "{benchmark} cannot be measured through Services: it opens ports that are chosen at run time, which no Service can list; leave `service` out of --path"
     )]
     ServiceNeedsPorts {
         /// The benchmark.
@@ -138,12 +193,30 @@ pub enum SpecError {
     },
     /// No sidecar in the network of a node.
     #[error(
-        "--inject cannot be used with the network of the nodes: Istio gives such pods no sidecar"
+        "--inject cannot be used with the network of the nodes: Istio gives such pods no sidecar; leave `host` out of --path"
     )]
     InjectNeedsPodNetwork,
+    /// Not a path.
+    #[error("{0:?} is none of the paths pod, service and host")]
+    Path(String),
+    /// Nothing to measure.
+    #[error("no path is measured; name one or more of pod, service and host")]
+    NoPath,
+    /// A component that does not fit.
+    #[error(
+        "the plugin has {bytes} bytes, and a ConfigMap takes {most}; make it smaller (a release build with `strip = true`)"
+    )]
+    PluginTooLarge {
+        /// Of the component.
+        bytes: usize,
+        /// Most that fits.
+        most: usize,
+    },
     /// There is nobody to measure with.
-    #[error("{0} worker(s) cannot measure anything: at least two nodes are needed")]
-    TooFewNodes(usize),
+    #[error(
+        "{0} worker(s) cannot measure anything: at least two are needed, on two nodes or on one"
+    )]
+    TooFewWorkers(usize),
     /// A name that would not be accepted.
     #[error(
         "{0:?} cannot be the name of a namespace: 1 to 63 lower-case letters, digits and '-', with a letter or digit at both ends"
@@ -152,32 +225,68 @@ pub enum SpecError {
 }
 
 impl LaunchSpec {
-    /// Whether the settings go together.
+    /// Whether the settings go together, and there are nodes enough.
     ///
     /// # Errors
     /// Those that do not, with the reason.
     pub fn check(&self) -> Result<(), SpecError> {
+        self.check_settings()?;
+        if self.workers_of_network() < 2 {
+            return Err(SpecError::TooFewWorkers(self.workers_of_network()));
+        }
+        Ok(())
+    }
+
+    /// Whether the settings go together, before nodes are looked for.
+    ///
+    /// # Errors
+    /// Those that do not, with the reason.
+    pub fn check_settings(&self) -> Result<(), SpecError> {
         let benchmark = || self.benchmark.clone();
         if !is_name(&self.namespace) {
             return Err(SpecError::Namespace(self.namespace.clone()));
         }
-        if self.nodes.len() < 2 {
-            return Err(SpecError::TooFewNodes(self.nodes.len()));
+        if self.paths.is_empty() {
+            return Err(SpecError::NoPath);
         }
-        if self.inject && self.ports.is_empty() {
-            return Err(SpecError::InjectNeedsPorts {
+        if self.inject && !self.mesh_refused.is_empty() {
+            return Err(SpecError::InjectRefused {
                 benchmark: benchmark(),
+                reason: self.mesh_refused.clone(),
             });
         }
-        if self.inject && self.host_network {
+        if self.inject && self.has_host_network() {
             return Err(SpecError::InjectNeedsPodNetwork);
         }
-        if self.path == TaskPath::Service && self.ports.is_empty() {
+        if let Some(plugin) = &self.plugin
+            && plugin.len() > PLUGIN_BYTES
+        {
+            return Err(SpecError::PluginTooLarge {
+                bytes: plugin.len(),
+                most: PLUGIN_BYTES,
+            });
+        }
+        if self.paths.contains(&TaskPath::Service) && self.ports.is_empty() {
             return Err(SpecError::ServiceNeedsPorts {
                 benchmark: benchmark(),
             });
         }
         Ok(())
+    }
+
+    /// How many workers there are in each network.
+    pub(crate) fn workers_of_network(&self) -> usize {
+        self.nodes.len() * self.workers_per_node
+    }
+
+    /// Whether there are workers in the pod network.
+    pub(crate) fn has_pod_network(&self) -> bool {
+        self.paths.iter().any(|path| *path != TaskPath::Host)
+    }
+
+    /// Whether there are workers in the network of their nodes.
+    pub(crate) fn has_host_network(&self) -> bool {
+        self.paths.contains(&TaskPath::Host)
     }
 }
 
@@ -189,11 +298,4 @@ fn is_name(text: &str) -> bool {
         && text
             .bytes()
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-}
-
-/// Names by which workers call the orchestrator, for its certificate.
-#[must_use]
-pub fn orchestrator_hosts(namespace: &str) -> Vec<String> {
-    let name = format!("{}.{namespace}.svc", crate::objects::ORCHESTRATOR);
-    vec![format!("{name}.cluster.local"), name]
 }

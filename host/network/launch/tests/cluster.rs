@@ -1,4 +1,4 @@
-//! A launch in a real control plane, whose pods are processes.
+//! What a launch asks of a real control plane, and what it grants there. Launches as a whole are tests of the command.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,21 +11,12 @@ mod support {
     pub(super) mod spec;
 }
 
-use std::{
-    fs,
-    path::Path,
-    sync::{LazyLock, Mutex},
-    thread,
-    time::Duration,
-};
+use std::{fs, path::Path, sync::LazyLock, thread, time::Duration};
 
 use kperf_cluster::{TargetSource, api::Cluster, kube_config};
 use kperf_control_plane::{Client, Component, ControlPlane, Options};
 use kperf_kubelet::{Kubelet, Nodes};
-use kperf_launch::{
-    Event, LaunchError, LaunchSpec, State, check_rights, find_nodes, launch, objects,
-    required_rights,
-};
+use kperf_launch::{check_rights, find_nodes, launch, objects};
 use kperf_load::Stop;
 use serde_json::{Value, json};
 use support::spec::spec;
@@ -41,9 +32,7 @@ static WORLD: LazyLock<Option<World>> = LazyLock::new(|| {
         .with(Component::Scheduler)
         .own();
     let plane = ControlPlane::start_or_skip("launching network benchmarks", options).unwrap()?;
-    let nodes = Nodes::new(2)
-        .label("node-lifecycle", "on-demand")
-        .program("kperf-host", env!("CARGO_BIN_EXE_kperf-launch-node"));
+    let nodes = Nodes::new(2).label("node-lifecycle", "on-demand");
     let kubelet = Kubelet::start(&plane, nodes).unwrap();
     Some(World { plane, kubelet })
 });
@@ -61,152 +50,9 @@ impl World {
         self.plane.client().unwrap()
     }
 
-    fn spec(&self, namespace: &str, config: &str) -> LaunchSpec {
-        // Its nodes are those of the kubelet, by name.
-        LaunchSpec {
-            config: config.to_owned(),
-            ..spec(namespace)
-        }
-    }
-
     fn is_there(&self, namespace: &str) -> bool {
         let path = format!("/api/v1/namespaces/{namespace}");
         self.client().get(&path).unwrap().status == 200
-    }
-}
-
-/// What is said during a launch.
-#[derive(Default)]
-struct Heard(Mutex<Vec<String>>);
-
-impl Heard {
-    fn note(&self, event: &Event<'_>) {
-        self.0.lock().unwrap().push(format!("{event:?}"));
-    }
-
-    fn has(&self, text: &str) -> bool {
-        self.0
-            .lock()
-            .unwrap()
-            .iter()
-            .any(|said| said.contains(text))
-    }
-}
-
-#[tokio::test]
-async fn results_come_back_and_nothing_stays() {
-    let Some(world) = WORLD.as_ref() else { return };
-    let cluster = cluster(&world.plane.kubeconfig()).await;
-    let spec = world.spec("net-done", "go");
-    check_rights(&cluster, &spec.namespace).await.unwrap();
-    let heard = Heard::default();
-    let launched = launch(&cluster, &spec, &Stop::new(), &|event| heard.note(&event)).await;
-    let finished = launched.outcome.unwrap();
-    assert_eq!(
-        (finished.state, finished.message.as_str()),
-        (State::Done, "all done")
-    );
-    assert_eq!(finished.results.unwrap(), b"{\"results\":[],\"workers\":2}");
-    assert!(launched.clean.is_complete(), "{:?}", launched.clean);
-    assert!(heard.has("Cleaning"), "{:?}", heard.0);
-    assert!(!world.is_there(&spec.namespace));
-    let log = |pod: &str| {
-        world
-            .kubelet
-            .log(&spec.namespace, pod, "kperf-host")
-            .unwrap()
-    };
-    let orchestrator = log("kperf-orchestrator");
-    assert!(
-        orchestrator.contains(r#"["ca.pem", "orchestrator.key", "orchestrator.pem"]"#),
-        "{orchestrator}"
-    );
-}
-
-/// A user with the rights of the table and no others launches, and removes everything.
-#[tokio::test]
-async fn the_rights_that_are_asked_for_are_enough() {
-    let Some(world) = WORLD.as_ref() else { return };
-    let kubeconfig = world.plane.kubeconfig_for_user("launcher", &[]).unwrap();
-    let rbac = "rbac.authorization.k8s.io";
-    let rules: Vec<Value> = required_rights()
-        .iter()
-        .map(|right| {
-            json!({"apiGroups": [right.group], "resources": [right.resource], "verbs": right.verbs})
-        })
-        .collect();
-    let role = json!({"metadata": {"name": "launcher"}, "rules": rules});
-    let binding = json!({
-        "metadata": {"name": "launcher"},
-        "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": "launcher"},
-        "subjects": [{"apiGroup": rbac, "kind": "User", "name": "launcher"}],
-    });
-    for (resource, object) in [("clusterroles", role), ("clusterrolebindings", binding)] {
-        let path = format!("/apis/{rbac}/v1/{resource}");
-        let answer = world.client().post(&path, &object).unwrap();
-        answer.success().unwrap();
-    }
-    let cluster = cluster(&kubeconfig).await;
-    let spec = world.spec("net-least", "go");
-    // Roles take a moment to be known to the authoriser.
-    let mut checked = check_rights(&cluster, &spec.namespace).await;
-    for _ in 0..50 {
-        if checked.is_ok() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        checked = check_rights(&cluster, &spec.namespace).await;
-    }
-    checked.unwrap();
-    find_nodes(&cluster, "", &[]).await.unwrap();
-    let launched = launch(&cluster, &spec, &Stop::new(), &|_| {}).await;
-    assert_eq!(launched.outcome.unwrap().state, State::Done);
-    assert!(launched.clean.is_complete(), "{:?}", launched.clean);
-    assert!(!world.is_there(&spec.namespace));
-}
-
-#[tokio::test]
-async fn a_stop_removes_everything() {
-    let Some(world) = WORLD.as_ref() else { return };
-    let cluster = cluster(&world.plane.kubeconfig()).await;
-    let spec = world.spec("net-stop", "wait");
-    let (stop, heard) = (Stop::new(), Heard::default());
-    let note = |event: Event<'_>| {
-        heard.note(&event);
-        if matches!(event, Event::Orchestrator(_)) {
-            stop.stop();
-        }
-    };
-    let launched = launch(&cluster, &spec, &stop, &note).await;
-    assert!(
-        matches!(launched.outcome, Err(LaunchError::Stopped)),
-        "{:?}",
-        launched.outcome
-    );
-    assert!(heard.has("2 workers"), "{:?}", heard.0);
-    assert!(launched.clean.is_complete(), "{:?}", launched.clean);
-    assert!(!world.is_there(&spec.namespace));
-}
-
-#[tokio::test]
-async fn pods_that_do_not_run_say_why() {
-    let Some(world) = WORLD.as_ref() else { return };
-    let cluster = cluster(&world.plane.kubeconfig()).await;
-    let crash = world.spec("net-crash", "crash");
-    let mut missing = world.spec("net-image", "wait");
-    missing.worker_image = "registry.invalid/kperf-host:1".to_owned();
-    for (mut spec, expected) in [
-        (crash, "the configuration says crash"),
-        (
-            missing,
-            "kperf-worker-0: ErrImagePull (failed to pull image",
-        ),
-    ] {
-        spec.timeout = Duration::from_secs(3);
-        let launched = launch(&cluster, &spec, &Stop::new(), &|_| {}).await;
-        let error = launched.outcome.unwrap_err().to_string();
-        assert!(error.contains(expected), "{error}");
-        assert!(launched.clean.is_complete(), "{:?}", launched.clean);
     }
 }
 
@@ -224,7 +70,11 @@ async fn nodes_are_found_by_their_labels() {
         let choice = find_nodes(&cluster, selector, &[]).await.unwrap();
         let found: Vec<_> = choice.nodes.iter().map(|node| node.name.clone()).collect();
         assert_eq!(found, names[..expected], "{selector}");
-        assert_eq!(choice.enough(selector).is_ok(), expected >= 2, "{selector}");
+        assert_eq!(
+            choice.enough(2, selector).is_ok(),
+            expected >= 2,
+            "{selector}"
+        );
     }
 }
 
@@ -232,7 +82,7 @@ async fn nodes_are_found_by_their_labels() {
 async fn a_namespace_of_somebody_else_stays() {
     let Some(world) = WORLD.as_ref() else { return };
     let cluster = cluster(&world.plane.kubeconfig()).await;
-    let spec = world.spec("net-taken", "go");
+    let spec = spec("net-taken");
     let taken = json!({"metadata": {"name": spec.namespace}});
     let answer = world.client().post("/api/v1/namespaces", &taken).unwrap();
     answer.success().unwrap();
@@ -273,7 +123,7 @@ async fn who_may_not_launch_is_told_what_is_missing() {
 fn accounts_may_do_what_they_need_and_nothing_else() {
     let Some(world) = WORLD.as_ref() else { return };
     let space = "net-rights";
-    let spec = world.spec(space, "wait");
+    let spec = spec(space);
     for object in objects(&spec) {
         let kind = object["kind"].as_str().unwrap();
         let plural = format!("{}s", kind.to_lowercase());

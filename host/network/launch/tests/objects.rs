@@ -13,7 +13,7 @@ mod support {
 
 use std::path::Path;
 
-use kperf_launch::{Credentials, LaunchSpec, SpecError, TaskPath, objects, orchestrator_hosts};
+use kperf_launch::{Credentials, LaunchSpec, SpecError, TaskPath, objects};
 use serde_json::{Value, json};
 use support::spec::spec;
 
@@ -122,13 +122,12 @@ fn command_lines_are_as_agreed() {
     assert_eq!(
         args(worker),
         "worker --orchestrator kperf-orchestrator.ns.svc:6000 --name $(POD_NAME) --node $(NODE_NAME) --zone zone-b \
-         --ip $(POD_IP) --tls /etc/kperf-host/tls --deadline 120s"
+         --address pod=$(POD_IP) --tls /etc/kperf-host/tls --timeout 210s --deadline 210s"
     );
     let terms = &worker["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
         ["nodeSelectorTerms"];
     assert_eq!(terms[0]["matchFields"][0]["values"], json!(["node-1"]));
     assert_eq!(terms.as_array().unwrap().len(), 1);
-    assert!(orchestrator_hosts("ns").contains(&"kperf-orchestrator.ns.svc".to_owned()));
 }
 
 #[test]
@@ -157,7 +156,7 @@ fn settings_change_what_they_are_about() {
     let service = find(&injected, "Service", "kperf-worker-0");
     assert_eq!(
         service["spec"]["ports"][0],
-        json!({"name": "tcp-iperf3", "port": 5201, "targetPort": 5201})
+        json!({"name": "tcp-iperf3", "port": 5201, "targetPort": 5201, "protocol": "TCP"})
     );
     assert_eq!(
         service["spec"]["selector"]["kperf-host.io/worker"],
@@ -165,12 +164,13 @@ fn settings_change_what_they_are_about() {
     );
 
     let service = objects(&LaunchSpec {
-        path: TaskPath::Service,
+        paths: vec![TaskPath::Service],
         ..base()
     });
     let worker = args(find(&service, "Pod", "kperf-worker-0"));
+    // Its own address comes first: there it looks whether its server is ready.
     assert!(
-        worker.contains("--advertise kperf-worker-0.ns.svc"),
+        worker.contains("--address pod=$(POD_IP) --address service=kperf-worker-0.ns.svc "),
         "{worker}"
     );
 
@@ -181,14 +181,54 @@ fn settings_change_what_they_are_about() {
     assert_eq!(count(&dynamic, "Service"), 1);
 
     let host = objects(&LaunchSpec {
-        host_network: true,
+        paths: vec![TaskPath::Host],
         ..base()
     });
-    assert_eq!(
-        find(&host, "Pod", "kperf-worker-0")["spec"]["hostNetwork"],
-        true
-    );
+    let worker = find(&host, "Pod", "kperf-host-worker-0");
+    assert_eq!(worker["spec"]["hostNetwork"], true);
+    assert!(args(worker).contains("--address host=$(POD_IP) "));
+    // It would be a port of the node, which nobody else could have.
+    assert!(worker["spec"]["containers"][0]["ports"].is_null());
     assert!(find(&host, "Pod", "kperf-orchestrator")["spec"]["hostNetwork"].is_null());
+    assert_eq!((count(&host, "Pod"), count(&host, "Service")), (3, 1));
+
+    let both = objects(&LaunchSpec {
+        paths: vec![TaskPath::Pod, TaskPath::Host],
+        ..base()
+    });
+    assert_eq!(count(&both, "Pod"), 5);
+    assert!(find(&both, "Pod", "kperf-worker-1")["spec"]["hostNetwork"].is_null());
+    assert!(args(find(&both, "Pod", "kperf-orchestrator")).contains("--workers 4 "));
+    let labels = &find(&both, "Namespace", "ns")["metadata"]["labels"];
+    assert_eq!(labels["pod-security.kubernetes.io/enforce"], "privileged");
+
+    let twice = objects(&LaunchSpec {
+        workers_per_node: 2,
+        ..base()
+    });
+    let node = |pod: &str| {
+        let affinity = &find(&twice, "Pod", pod)["spec"]["affinity"]["nodeAffinity"];
+        let terms =
+            &affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"];
+        terms[0]["matchFields"][0]["values"][0].clone()
+    };
+    assert_eq!((count(&twice, "Pod"), count(&twice, "Service")), (5, 5));
+    assert_eq!(node("kperf-worker-0"), node("kperf-worker-2"));
+    assert_ne!(node("kperf-worker-2"), node("kperf-worker-3"));
+
+    let theirs = objects(&LaunchSpec {
+        plugin: Some(b"component".to_vec()),
+        programs: vec!["nuttcp".to_owned()],
+        ..base()
+    });
+    let config = find(&theirs, "ConfigMap", "kperf-config");
+    assert_eq!(config["binaryData"]["tool.wasm"], "Y29tcG9uZW50");
+    let orchestrator = args(find(&theirs, "Pod", "kperf-orchestrator"));
+    assert!(
+        orchestrator.contains("--benchmark /etc/kperf-host/config/tool.wasm "),
+        "{orchestrator}"
+    );
+    assert!(args(find(&theirs, "Pod", "kperf-worker-0")).ends_with(" --allow nuttcp"));
 
     let toleration = json!({"key": "gpu", "operator": "Exists"});
     let others = objects(&LaunchSpec {
@@ -209,22 +249,33 @@ fn settings_change_what_they_are_about() {
 #[test]
 fn settings_that_do_not_go_together_say_why() {
     base_is_fine();
+    let large = LaunchSpec {
+        plugin: Some(vec![0; 1 << 20]),
+        ..spec("ns")
+    };
+    let none = LaunchSpec {
+        paths: vec![],
+        ..spec("ns")
+    };
     let dynamic = || LaunchSpec {
         benchmark: "qperf-tcp".to_owned(),
         ports: vec![],
         ..spec("ns")
     };
     for (spec, expected) in [
+        (large, "the plugin has 1048576 bytes"),
+        (none, "no path"),
         (
             LaunchSpec {
                 inject: true,
+                mesh_refused: "qperf opens data connections".to_owned(),
                 ..dynamic()
             },
-            "--inject cannot be used with qperf-tcp: it opens ports that are chosen at run time",
+            "--inject cannot be used with qperf-tcp: qperf opens data connections, and Istio's",
         ),
         (
             LaunchSpec {
-                path: TaskPath::Service,
+                paths: vec![TaskPath::Service],
                 ..dynamic()
             },
             "qperf-tcp cannot be measured through Services",
@@ -232,7 +283,7 @@ fn settings_that_do_not_go_together_say_why() {
         (
             LaunchSpec {
                 inject: true,
-                host_network: true,
+                paths: vec![TaskPath::Pod, TaskPath::Host],
                 ..spec("ns")
             },
             "no sidecar",
@@ -242,7 +293,7 @@ fn settings_that_do_not_go_together_say_why() {
                 nodes: vec![],
                 ..spec("ns")
             },
-            "at least two nodes",
+            "at least two are needed",
         ),
         (
             LaunchSpec {

@@ -30,7 +30,7 @@ pub const NOT_HANGING: Duration = Duration::from_secs(240);
 pub const NODE: &str = env!("CARGO_BIN_EXE_kperf-network-node");
 
 pub fn certificates(directory: &Path) -> RunCertificates {
-    RunCertificates::create(&directory.join("tls"), &["127.0.0.1".to_owned()]).unwrap()
+    RunCertificates::create(&directory.join("tls")).unwrap()
 }
 
 pub fn worker_options(certificates: &RunCertificates, port: u16, number: usize) -> WorkerOptions {

@@ -9,7 +9,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use kperf_network::{
-    Command, Output, Plan, Reading, Tool, ToolError,
+    Command, Output, Plan, Reading, Selection, Tool, ToolError,
     orchestrator::{OrchestratorOptions, Variant},
 };
 
@@ -87,6 +87,8 @@ pub fn options(directory: &Path, workers: usize) -> OrchestratorOptions {
         listen: ([127, 0, 0, 1], 0).into(),
         certificates: None,
         benchmark: "scripts".to_owned(),
+        main_metric: "value".to_owned(),
+        selection: Selection::default(),
         workers,
         samples: 1,
         timeout: Duration::from_secs(120),

@@ -1,0 +1,81 @@
+//! What a finished network run has to say, to the terminal and to exporters.
+
+use std::io::Write as _;
+
+use kperf_runtime::Limits;
+
+use crate::{
+    cli::output::{self, OutputArgs},
+    exit::{Exit, Failed},
+    export::{Exports, Output},
+    live::Live,
+    network::Conclusion,
+    plugins::Plugins,
+};
+
+/// Outputs that are checked but not yet open.
+pub struct Outputs {
+    outputs: Vec<Output>,
+    /// Data has standard output for itself.
+    on_stderr: bool,
+}
+
+/// Open exporters, waiting for the end of the run.
+pub struct Delivery {
+    exports: Exports,
+    on_stderr: bool,
+}
+
+/// A runtime for the plugins of a network run.
+///
+/// # Errors
+/// The engine cannot be made on this machine.
+pub fn plugins() -> Result<Plugins, Failed> {
+    use crate::exit::OrExit as _;
+    Plugins::new(Limits::default()).or_exit(Exit::Failure)
+}
+
+impl Outputs {
+    /// Loads the exporters and checks where they write.
+    ///
+    /// # Errors
+    /// See [`output::prepare`].
+    pub fn prepare(args: &OutputArgs, plugins: &mut Plugins) -> Result<Self, Failed> {
+        let outputs = output::prepare(args, plugins)?;
+        let on_stderr = outputs.iter().any(|output| output.destination.is_stdout());
+        Ok(Self { outputs, on_stderr })
+    }
+
+    /// Opens them.
+    ///
+    /// # Errors
+    /// See [`Exports::begin`].
+    pub fn begin(self, run_id: &str) -> Result<Delivery, Failed> {
+        Ok(Delivery {
+            exports: Exports::begin(self.outputs, run_id)?,
+            on_stderr: self.on_stderr,
+        })
+    }
+}
+
+impl Delivery {
+    /// Prints the tables, hands the report to the exporters, and says how the command ends.
+    #[must_use]
+    pub fn finish(self, conclusion: Conclusion, live: &Live) -> Exit {
+        let text = conclusion.text.as_bytes();
+        // A closed pipe is the reader's choice.
+        if self.on_stderr {
+            std::io::stderr().write_all(text).ok();
+        } else {
+            std::io::stdout().write_all(text).ok();
+        }
+        let failures = self.exports.finish(conclusion.summary);
+        for failure in &failures {
+            live.say(&format!("output {}: {}", failure.name, failure.message));
+        }
+        match conclusion.exit {
+            Exit::Success if !failures.is_empty() => Exit::Output,
+            exit => exit,
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! `kperf-host net orchestrator`: waits for workers, runs every task between them, keeps and hands over the results.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+use kperf_cluster::api::Cluster;
+use kperf_launch::{ResultsTarget, State};
+use kperf_load::Stop;
+use kperf_network::{NetworkRun, ResultsFile, RunCertificates, RunEnd, TaskState, orchestrator};
+
+use crate::{
+    cli::{
+        net::{
+            deliver::{self, Outputs},
+            progress::TaskProgress,
+        },
+        output::OutputArgs,
+    },
+    exit::{Exit, Failed, OrExit as _},
+    live::Live,
+    network::{self, Herald, Measurement, Prepared, Voice, conclude},
+    run, signals,
+};
+
+/// Arguments of `net orchestrator`.
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "`net launch` starts this in a cluster. By hand, on machines of your own:
+  kperf-host net orchestrator --config measurement.yaml --listen 0.0.0.0:6000 --tls certificates --state state \\
+      --workers 3 --results results.json
+  kperf-host net worker --orchestrator HOST:6000 --name $(hostname) --node $(hostname) --address host=ADDRESS \\
+      --tls certificates                # ca.pem, worker.pem and worker.key from the orchestrator's folder
+
+What is measured, as a file (YAML or JSON; only `benchmark` has to be there):
+  benchmark: iperf3-tcp
+  parameters: {durationSeconds: 5}
+  vary: [{parameter: streams, values: [1, 4]}]
+  samples: 3
+  pairs: {placements: [other-node], paths: [host]}
+  thresholds: [network-bandwidth_bits_per_second >= 1000000000]
+
+With --results-to the exit code is 0 when everything was handed over, whatever came out: who gets it judges.
+"
+)]
+pub struct OrchestratorArgs {
+    /// What is measured (see below).
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// The tool, in place of the one in the file: a name or a plugin file.
+    #[arg(long, value_name = "TOOL")]
+    pub benchmark: Option<String>,
+    /// Where workers reach it.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:6000")]
+    pub listen: SocketAddr,
+    /// Directory with the run's certificates; made there if there are none.
+    #[arg(long, value_name = "DIR")]
+    pub tls: PathBuf,
+    /// Keep journal and results here; a run that was cut short goes on where it was.
+    #[arg(long, value_name = "DIR")]
+    pub state: PathBuf,
+    /// How many workers are to come.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    pub workers: u32,
+    /// How long workers may take to register, and lost ones to come back.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = crate::cli::seconds_or_duration)]
+    pub timeout: Duration,
+    /// Longest run in all.
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = crate::cli::seconds_or_duration)]
+    pub deadline: Duration,
+    /// Write the results file, task by task, with everything the tools wrote.
+    #[arg(long, value_name = "FILE")]
+    pub results: Option<PathBuf>,
+    /// Tell ConfigMaps of the cluster that this runs in how far it is, and hand the results over in them:
+    /// kube:NAMESPACE/PREFIX. They have to be there.
+    #[arg(long, value_name = "TARGET")]
+    pub results_to: Option<ResultsTarget>,
+    /// Result flags.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Bad input, a plugin that cannot be used, too few workers, results that cannot be written or handed over.
+pub fn run(args: &OrchestratorArgs, live: &Live) -> Result<Exit, Failed> {
+    let stop = Stop::new();
+    signals::install(&stop);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime of the orchestrator")
+        .or_exit(Exit::Failure)?;
+    let Some(target) = &args.results_to else {
+        let (_, exit) = measured(args, &runtime, stop, None, live)?;
+        return Ok(exit);
+    };
+    let cluster = runtime.block_on(cluster()).or_exit(Exit::Target)?;
+    let herald = {
+        let _within = runtime.enter();
+        Herald::start(cluster, target.clone())
+    };
+    let voice = herald.voice();
+    // From here on whoever waits at the other end hears what it comes to, whatever that is.
+    let (state, message, results) = match measured(args, &runtime, stop, Some(voice), live) {
+        Ok((run, _)) => {
+            let results = ResultsFile::of(&run).to_bytes();
+            (state(&run), sentence(&run), Some(results))
+        }
+        Err(failed) => (State::Failed, format!("{:#}", failed.error), None),
+    };
+    live.say(&message);
+    runtime
+        .block_on(herald.finish(state, &message, results.as_deref()))
+        .or_exit(Exit::Output)?;
+    live.say(&format!("handed over to {target}"));
+    Ok(Exit::Success)
+}
+
+/// The cluster that this runs in, by the pod's service account or what the environment says.
+async fn cluster() -> anyhow::Result<Cluster> {
+    let source = kperf_cluster::detect(None, None)?;
+    let config = kperf_cluster::kube_config(&source).await?;
+    Cluster::new(config).map_err(|failure| anyhow!("{failure}"))
+}
+
+/// Measures, writes the results file, and delivers to the exporters.
+fn measured(
+    args: &OrchestratorArgs,
+    runtime: &tokio::runtime::Runtime,
+    stop: Stop,
+    voice: Option<Voice>,
+    live: &Live,
+) -> Result<(NetworkRun, Exit), Failed> {
+    let mut plugins = deliver::plugins()?;
+    let mut measurement = Measurement::read(&args.config).or_exit(Exit::Usage)?;
+    if let Some(benchmark) = &args.benchmark {
+        measurement.benchmark.clone_from(benchmark);
+    }
+    let prepared = measurement.prepare(&mut plugins)?;
+    let outputs = Outputs::prepare(&args.output, &mut plugins)?;
+    let certificates = certificates(&args.tls, live)?;
+    let start = std::time::SystemTime::now();
+    let run_id = run::run_id(start, run::drawn_seed());
+    let delivery = outputs.begin(&run_id)?;
+    let mut facts = network::facts(run_id, Some(&prepared.plugin), "its workers", Vec::new());
+    facts.start = start;
+    let mut options = prepared.options(
+        usize::try_from(args.workers).unwrap_or(usize::MAX),
+        &args.state,
+    );
+    options.listen = args.listen;
+    options.certificates = Some(certificates);
+    options.timeout = args.timeout;
+    options.replacement = args.timeout;
+    options.deadline = args.deadline;
+    let shown = TaskProgress::new(live, &prepared.main_metric);
+    let callback = shown.callback();
+    options.progress = Arc::new(move |progress| {
+        callback(progress);
+        if let (Some(voice), Some(line)) = (&voice, network::progress_line(progress)) {
+            voice.say(&line);
+        }
+    });
+    let Prepared {
+        variants, limits, ..
+    } = prepared;
+    let run = runtime
+        .block_on(orchestrator::run(options, variants, async move {
+            stop.stopped().await;
+        }))
+        .or_exit(Exit::Failure);
+    shown.end();
+    let run = run?;
+    let written = args.results.as_deref().map_or(Ok(()), |path| {
+        ResultsFile::of(&run).write(path).or_exit(Exit::Output)
+    });
+    let exit = delivery.finish(conclude(&facts, &run, &limits), live);
+    // What was measured is shown, exported and handed over also when there is no place for the file.
+    if let Err(failed) = written {
+        live.say(&failed.to_string());
+        let exit = if exit == Exit::Success {
+            Exit::Output
+        } else {
+            exit
+        };
+        return Ok((run, exit));
+    }
+    Ok((run, exit))
+}
+
+/// Those of the directory; a directory without any gets some.
+fn certificates(directory: &Path, live: &Live) -> Result<RunCertificates, Failed> {
+    let is_empty = match std::fs::read_dir(directory) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
+        Err(error) => {
+            return Err(error)
+                .with_context(|| format!("--tls {}", directory.display()))
+                .or_exit(Exit::Usage);
+        }
+    };
+    if !is_empty {
+        return Ok(RunCertificates::in_directory(directory));
+    }
+    let made = RunCertificates::create(directory).or_exit(Exit::Usage)?;
+    live.say(&format!(
+        "made certificates in {}; workers need ca.pem, worker.pem and worker.key of it",
+        directory.display()
+    ));
+    Ok(made)
+}
+
+fn state(run: &NetworkRun) -> State {
+    match run.end {
+        RunEnd::Complete => State::Done,
+        RunEnd::Deadline | RunEnd::Stopped => State::Failed,
+    }
+}
+
+/// What a run came to, in a line.
+fn sentence(run: &NetworkRun) -> String {
+    let done = run.count(TaskState::Done);
+    let why = match run.end {
+        RunEnd::Complete => "",
+        RunEnd::Deadline => "the total time was over: ",
+        RunEnd::Stopped => "stopped: ",
+    };
+    let mut text = format!("{why}{done} of {} tasks done", run.tasks.len());
+    if !run.lost.is_empty() {
+        text.push_str(&format!("; lost {}", run.lost.join(", ")));
+    }
+    text
+}
