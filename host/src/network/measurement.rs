@@ -240,7 +240,7 @@ impl Measurement {
     }
 
     /// The tool with every combination of the parameters that vary.
-    fn variants(&self, plugin: &Plugin) -> anyhow::Result<Vec<Variant>> {
+    fn variants(&self, plugin: &Arc<Plugin>) -> anyhow::Result<Vec<Variant>> {
         let mut axes: Vec<(String, Vec<Value>)> = Vec::new();
         for Axis { parameter, values } in &self.vary {
             if axes.iter().any(|(known, _)| known == parameter) {

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use clap::{Args, ValueEnum, builder::PossibleValue};
+use clap::{
+    Args,
+    builder::{PossibleValuesParser, TypedValueParser as _},
+};
 use kperf_network::{Placement, Selection, Tolerance};
 use serde_json::{Map, Value};
 
@@ -57,7 +60,13 @@ pub struct MeasureArgs {
 #[command(next_help_heading = "Pairs")]
 pub struct PairArgs {
     /// Only pairs whose ends are so to one another [default: all].
-    #[arg(long, value_name = "WHERE,…", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "WHERE,…",
+        value_delimiter = ',',
+        value_parser = PossibleValuesParser::new(Placement::ALL.map(Placement::word))
+            .try_map(|word| word.parse::<Placement>())
+    )]
     pub pairs: Vec<Placement>,
     /// Only these ways of the traffic, of those that workers have, such as pod, service or host.
     #[arg(long = "path", value_name = "PATH,…", value_delimiter = ',')]
@@ -87,16 +96,6 @@ pub struct LimitArgs {
     /// How much worse one path may be than another, for example `pod within 10% of host` (see below). Repeatable.
     #[arg(long = "tolerance", value_name = "EXPRESSION")]
     pub tolerances: Vec<Tolerance>,
-}
-
-impl ValueEnum for Placement {
-    fn value_variants<'a>() -> &'a [Self] {
-        &Self::ALL
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(self.word()))
-    }
 }
 
 impl MeasureArgs {
