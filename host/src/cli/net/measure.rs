@@ -19,10 +19,12 @@ use crate::{
 /// How tolerances are written, for `--help`.
 pub const TOLERANCES: &str = "Tolerances between paths:
   PATH [METRIC] within N% of PATH
-  The mean of the first path may be at most N % worse than that of the second, for each pair and each set of
-  parameters. Of bandwidths and rates more is better, of times, counts and ratios less. Without METRIC it is the
-  tool's main metric. Where no worker has both paths (pod and host), pairs on the same two nodes are compared.
-  What was not measured is not within any tolerance. Misses end the command with code 3.
+  The mean of the first path may be at most N % worse than that of the second,
+  for each pair and each set of parameters. Of bandwidths and rates more is better,
+  of times, counts and ratios less. Without METRIC it is the tool's main metric.
+  Where no worker has both paths (pod and host), pairs of the same two nodes are
+  compared. What was not measured is not within any tolerance. Misses end the
+  command with code 3.
 ";
 
 /// What is measured.
@@ -59,7 +61,8 @@ pub struct MeasureArgs {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Pairs")]
 pub struct PairArgs {
-    /// Only pairs whose ends are so to one another [default: all].
+    /// Only pairs of workers that are on the same node, on other nodes, on other nodes of the same zone, or in other
+    /// zones; several add up [default: all].
     #[arg(
         long,
         value_name = "WHERE,…",
@@ -68,7 +71,7 @@ pub struct PairArgs {
             .try_map(|word| word.parse::<Placement>())
     )]
     pub pairs: Vec<Placement>,
-    /// Only these ways of the traffic, of those that workers have, such as pod, service or host.
+    /// Only over these paths, of those that workers have, such as pod, service or host; a pair needs them at both ends.
     #[arg(long = "path", value_name = "PATH,…", value_delimiter = ',')]
     pub paths: Vec<String>,
     /// Clients only on this node. Repeatable.
