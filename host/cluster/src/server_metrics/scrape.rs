@@ -33,6 +33,13 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const CLUSTER_DIAL: Duration = Duration::from_secs(1);
 /// For finding the instances.
 const FIND: Duration = Duration::from_secs(5);
+/// Before a busy instance is asked again.
+const PAUSES: [Duration; 4] = [
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+];
 /// More text than any API server has.
 const MAX_TEXT_BYTES: usize = 512 << 20;
 /// More than an EndpointSlice or a Status has.
@@ -269,8 +276,20 @@ impl Scraper {
     }
 }
 
-/// The numbers of one instance.
+/// The numbers of one instance; asked again when it has too much to do, as others are asked to.
 async fn numbers(target: &Target, place: &Place) -> Result<InstanceSample, ScrapeError> {
+    for pause in PAUSES {
+        match look(target, place).await {
+            Err(ScrapeError::Status(
+                StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE,
+            )) => tokio::time::sleep(pause).await,
+            answer => return answer,
+        }
+    }
+    look(target, place).await
+}
+
+async fn look(target: &Target, place: &Place) -> Result<InstanceSample, ScrapeError> {
     let (response, sent) = get(target, place, "/metrics", "text/plain;version=0.0.4").await?;
     let taken = Instant::now();
     match response.status() {
