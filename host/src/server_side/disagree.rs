@@ -285,8 +285,8 @@ mod tests {
         let server = buckets(&[("0.005", 0), ("0.025", 0), ("0.05", 1000), ("+Inf", 1000)]);
         let said = |ms| times("GET pods", &of(ms), &server).map(|finding| finding.code);
         assert_eq!(said(30), None);
-        assert_eq!(said(100), None);
-        assert_eq!(said(101).as_deref(), Some("server/client-sees-more"));
+        assert_eq!(said(99), None);
+        assert_eq!(said(102).as_deref(), Some("server/client-sees-more"));
         assert_eq!(said(17), None);
         assert_eq!(said(10).as_deref(), Some("server/server-sees-more"));
         // Within the first bucket nothing is known below 5 ms; small differences are not worth a word.
