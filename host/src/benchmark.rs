@@ -39,8 +39,10 @@ use crate::{
     export::Exports,
     live::Live,
     plugins::Plugins,
+    prometheus,
     report::{self, RunFacts},
     run::{self, Job},
+    server_side::{self, Observer},
     signals, target,
 };
 
@@ -98,6 +100,9 @@ pub fn run(job: Job, benchmark: Benchmark, plugins: Plugins, live: &Live) -> Res
     let resolved = target::resolve(&job.target).or_exit(Exit::Target)?;
     for warning in &resolved.warnings {
         live.say(&format!("warning: {warning}"));
+    }
+    if let Some(source) = &job.prometheus {
+        source.check()?;
     }
     let exports = Exports::begin(job.outputs, &run_id)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -163,6 +168,10 @@ pub fn run(job: Job, benchmark: Benchmark, plugins: Plugins, live: &Live) -> Res
         live.say(&format!("run {run_id}: {message}"));
         reported.finding("info", "benchmark/granted".to_owned(), message);
     }
+    let mut observer = Observer::begin(&resolved.target, resolved.in_process_server(), job.server);
+    if let Some(observer) = &mut observer {
+        observer.ready();
+    }
     let end = runtime.block_on(async {
         let plugin = benchmark
             .plugin
@@ -175,10 +184,18 @@ pub fn run(job: Job, benchmark: Benchmark, plugins: Plugins, live: &Live) -> Res
     board.clear();
     loads.finish();
     let measured = epoch.elapsed();
+    // Before the clean-up, which is none of the benchmark's work.
+    let server = observer.map_or_else(Default::default, |observer| {
+        server_side::results(&observer.finish(&stop), &[], None)
+    });
+
+    let end_of_plugin = SystemTime::now();
 
     let left = clean_up(&runtime, &session, &benchmark, &reported, live);
     let (exit, ended) = judge(&end, &reported, &benchmark);
-    let (phases, results) = reported.take(measured, ended);
+    let (phases, mut results) = reported.take(measured, ended);
+    results.metrics.extend(server.metrics);
+    results.findings.extend(server.findings);
     let facts = RunFacts {
         run_id,
         description: job.description,
@@ -188,7 +205,11 @@ pub fn run(job: Job, benchmark: Benchmark, plugins: Plugins, live: &Live) -> Res
         plugins: run::plugin_uses([&*benchmark.plugin].into_iter()),
         start,
     };
-    let whole = report::summary(&facts, &phases, results, &job.thresholds);
+    // After the clean-up, which is time that Prometheus has to look.
+    let answers = job.prometheus.map_or_else(Default::default, |source| {
+        source.about_run(start, end_of_plugin, &stop, |text| live.say(text))
+    });
+    let whole = prometheus::with_answers(&facts, &phases, results, &job.thresholds, answers);
     let missed = whole.thresholds.iter().any(|threshold| !threshold.passed);
     let undelivered = run::deliver(whole, exports, job.summary_on_stderr, live);
     Ok(match exit {

@@ -12,12 +12,14 @@ use crate::{
     live::Live,
 };
 
+pub mod audit;
 pub mod cleanup;
 pub mod net;
 pub mod output;
 pub mod plugin;
 pub mod run;
 pub mod runner;
+pub mod server;
 pub mod sim;
 pub mod validate;
 pub mod verbosity;
@@ -49,6 +51,8 @@ pub enum Command {
         #[command(subcommand)]
         command: runner::RunnerCommand,
     },
+    /// Check limits on what a Prometheus saw in a window of time.
+    Audit(Box<audit::AuditArgs>),
     /// Delete what an earlier run created and did not delete.
     Cleanup(cleanup::CleanupArgs),
     /// Network benchmarks by measuring programs such as iperf3.
@@ -79,6 +83,7 @@ pub fn dispatch(cli: Cli) -> Result<Exit, Failed> {
     match cli.command {
         Command::Run(args) => run::run(*args, live),
         Command::Runner { command } => runner::run(command, live),
+        Command::Audit(args) => audit::run(&args, &live),
         Command::Cleanup(args) => cleanup::run(&args, &live),
         Command::Net { command } => net::run(command, &live),
         Command::Validate(args) => validate::run(&args, &live),

@@ -4,7 +4,7 @@
 //! [`profile`] (what the user asked for) → [`target`] (where to) → [`plugins`] (found, loaded, configured) →
 //! `kperf_load` (paced, sent, measured) → [`report`] (one typed document) → [`summary`] on the terminal and
 //! [`export`] through exporter plugins into [`sink`]s. [`run`] assembles them for loads, [`benchmark`] for
-//! benchmarks; [`live`] shows progress; [`threshold`] and [`exit`] say how it ended; [`cli`] turns arguments into calls.
+//! benchmarks; [`server_side`] adds what the server says of itself, [`prometheus`] what a Prometheus saw; [`live`] shows progress; [`threshold`] and [`exit`] say how it ended; [`cli`] turns arguments into calls.
 #![deny(missing_docs)]
 
 pub mod benchmark;
@@ -16,8 +16,10 @@ pub mod load;
 pub mod network;
 pub mod plugins;
 pub mod profile;
+pub mod prometheus;
 pub mod report;
 pub mod run;
+pub mod server_side;
 pub mod signals;
 pub mod sink;
 pub mod source;

@@ -9,7 +9,10 @@ use kperf_load::{
     result::{Interval, counter},
 };
 
-use crate::summary::time;
+use crate::{
+    server_side::Point,
+    summary::{self, time},
+};
 
 /// Shows progress of one phase after the other.
 #[derive(Debug)]
@@ -114,6 +117,28 @@ impl Live {
                 self.elapsed.as_secs_f64(),
                 interval.in_flight
             ),
+        }
+    }
+
+    /// What the server's instances did in an interval of theirs.
+    pub fn server(&self, points: &[Point]) {
+        for point in points {
+            let seconds = point.elapsed.as_secs_f64().max(1e-9);
+            let mut text = format!("{:>9.0}/s answered", point.requests / seconds);
+            if let Some(cpu) = point.cpu_seconds {
+                text.push_str(&format!("  {:.2} cores", cpu / seconds));
+            }
+            if let Some(bytes) = point.resident_bytes {
+                text.push_str(&format!("  {}", summary::bytes(bytes as u64)));
+            }
+            if let Some(p99) = point.times.quantile(0.99) {
+                text.push_str(&format!("  p99 {}", time((p99.value * 1e9) as u64)));
+            }
+            self.say(&format!(
+                "server {} {:>5.0}s  {text}",
+                point.instance,
+                point.at.as_secs_f64()
+            ));
         }
     }
 

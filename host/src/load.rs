@@ -15,6 +15,7 @@ use crate::{
     exit::{Exit, Failed, OrExit as _},
     profile,
     report::MeasuredPhase,
+    server_side::classify::{self, Classes},
     source::{self, Entry, Gate, PhaseContext},
     summary,
 };
@@ -99,6 +100,7 @@ pub struct Load {
     run_id: String,
     seed: u64,
     gate: Option<Gate>,
+    classes: Option<Arc<Classes>>,
 }
 
 impl Load {
@@ -138,6 +140,7 @@ impl Load {
             run_id: run_id.to_owned(),
             seed,
             gate: None,
+            classes: None,
         })
     }
 
@@ -145,6 +148,13 @@ impl Load {
     #[must_use]
     pub fn gated(mut self, gate: Gate) -> Self {
         self.gate = Some(gate);
+        self
+    }
+
+    /// Learns what each series is for, in the server's words.
+    #[must_use]
+    pub fn classified(mut self, classes: Arc<Classes>) -> Self {
+        self.classes = Some(classes);
         self
     }
 
@@ -179,6 +189,9 @@ impl Load {
         );
         if let Some(gate) = &self.gate {
             factory = source::gated(factory, Arc::clone(gate));
+        }
+        if let Some(classes) = &self.classes {
+            factory = classify::classified(factory, Arc::clone(classes));
         }
         watcher.begin(&plan);
         let result = self.engine.run(&plan, &factory, stop, &mut |interval| {

@@ -5,6 +5,7 @@
 
 use std::{
     num::NonZero,
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -21,7 +22,9 @@ use crate::{
     export::{Exports, Output},
     live::Live,
     load::{Load, Watcher},
+    prometheus::{self, Source},
     report::{self, Results, RunFacts},
+    server_side::{self, Observer, ServerMetrics, classify::Classes},
     signals, summary,
     target::{self, TargetChoice},
     threshold::ThresholdSpec,
@@ -39,6 +42,10 @@ pub struct Job {
     pub seed: Option<u64>,
     /// How loads use their connections.
     pub load: LoadConfig,
+    /// When the server is asked for its own numbers.
+    pub server: ServerMetrics,
+    /// What is asked of a Prometheus about the run.
+    pub prometheus: Option<Source>,
     /// Limits that decide about the exit code.
     pub thresholds: Vec<ThresholdSpec>,
     /// Where results go.
@@ -62,7 +69,12 @@ pub fn run(job: Job, specs: &[Spec], mut live: Live) -> Result<Exit, Failed> {
     for warning in &resolved.warnings {
         live.say(&format!("warning: {warning}"));
     }
+    if let Some(source) = &job.prometheus {
+        source.check()?;
+    }
     let exports = Exports::begin(job.outputs, &run_id)?;
+    // The first look goes on while connections are opened, and is over before the first phase.
+    let mut observer = Observer::begin(&resolved.target, resolved.in_process_server(), job.server);
     let mut load = Load::connect(
         &resolved.target,
         &resolved.description,
@@ -72,12 +84,27 @@ pub fn run(job: Job, specs: &[Spec], mut live: Live) -> Result<Exit, Failed> {
         &run_id,
         seed,
     )?;
+    let classes = Arc::new(Classes::default());
+    if let Some(observer) = &mut observer {
+        load = load.classified(Arc::clone(&classes));
+        observer.ready();
+    }
     let mut watcher = Shown {
         live: &mut live,
         exports: &exports,
+        observer: observer.as_ref(),
         intervals: 0,
     };
+    let begin = SystemTime::now();
     let phases = load.run(specs, &stop, &mut watcher);
+    let end = SystemTime::now();
+    let server = observer.map_or_else(Default::default, |observer| {
+        server_side::results(&observer.finish(&stop), &phases, Some(&classes))
+    });
+
+    let answers = job.prometheus.map_or_else(Default::default, |source| {
+        source.about_run(begin, end, &stop, |text| live.say(text))
+    });
 
     let facts = RunFacts {
         run_id,
@@ -93,7 +120,12 @@ pub fn run(job: Job, specs: &[Spec], mut live: Live) -> Result<Exit, Failed> {
         ),
         start,
     };
-    let whole = report::summary(&facts, &phases, Results::default(), &job.thresholds);
+    let results = Results {
+        metrics: server.metrics,
+        findings: server.findings,
+        ..Results::default()
+    };
+    let whole = prometheus::with_answers(&facts, &phases, results, &job.thresholds, answers);
     let missed = whole.thresholds.iter().any(|threshold| !threshold.passed);
     let ended = phases.last().map(|phase| phase.result.ended.clone());
     let failures = deliver(whole, exports, job.summary_on_stderr, &live);
@@ -110,6 +142,7 @@ pub fn run(job: Job, specs: &[Spec], mut live: Live) -> Result<Exit, Failed> {
 struct Shown<'a> {
     live: &'a mut Live,
     exports: &'a Exports,
+    observer: Option<&'a Observer>,
     intervals: u32,
 }
 
@@ -120,6 +153,9 @@ impl Watcher for Shown<'_> {
 
     fn interval(&mut self, plan: &PhasePlan, interval: Interval) {
         self.live.interval(plan, &interval);
+        for point in self.observer.iter().flat_map(|observer| observer.news()) {
+            self.live.server(&point);
+        }
         self.exports
             .interval(report::interval(&interval, self.intervals));
         self.intervals += 1;

@@ -1,5 +1,7 @@
 //! The terminal summary: what a person reads when a run is over.
 
+mod server;
+
 use std::fmt::Write as _;
 
 use kperf_runtime::report as doc;
@@ -20,8 +22,10 @@ fn write(report: &doc::Summary, out: &mut String) -> std::fmt::Result {
     write_bulks(report, out)?;
     write_distributions(report, out)?;
     for metric in &report.metrics {
-        // Those of loads stand with their phases.
-        if !matches!(metric.name.as_str(), "achieved-rate" | "received-rate") {
+        // Those of loads stand with their phases, those of the server in a block of their own.
+        if !matches!(metric.name.as_str(), "achieved-rate" | "received-rate")
+            && !server::is_server(metric)
+        {
             writeln!(
                 out,
                 "{:<14} {} {}{}",
@@ -45,6 +49,7 @@ fn write(report: &doc::Summary, out: &mut String) -> std::fmt::Result {
         write_latency(&report.overall, out)?;
         writeln!(out)?;
     }
+    server::write(report, out)?;
     for threshold in &report.thresholds {
         let measured = threshold.measured.map_or_else(
             || "nothing was measured".to_owned(),

@@ -35,6 +35,7 @@ mod proxy;
 mod resolve;
 mod run;
 mod server;
+pub mod server_metrics;
 mod session;
 mod source;
 mod stamps;

@@ -17,7 +17,9 @@ use crate::{
     benchmark::{self, Benchmark},
     cli::{
         ContentType, EngineArgs, LoadArgs, TargetArgs,
+        audit::PrometheusArgs,
         output::{self, OutputArgs},
+        server::ServerArgs,
     },
     exit::{Exit, Failed, OrExit as _},
     live::Live,
@@ -25,6 +27,7 @@ use crate::{
     plugins::Plugins,
     profile::{self, Overrides, Profile, Resolved},
     run::{self, Job},
+    server_side::ServerMetrics,
     specs::specs,
     target::TargetChoice,
     threshold::ThresholdSpec,
@@ -92,6 +95,12 @@ pub struct RunArgs {
     /// Target flags.
     #[command(flatten)]
     pub target: TargetArgs,
+    /// Flags about the server's own numbers.
+    #[command(flatten)]
+    pub server: ServerArgs,
+    /// Flags about Prometheus.
+    #[command(flatten)]
+    pub prometheus: PrometheusArgs,
     /// Engine flags.
     #[command(flatten)]
     pub engine: EngineArgs,
@@ -186,6 +195,8 @@ pub fn run(args: RunArgs, live: Live) -> Result<Exit, Failed> {
     job.thresholds
         .extend(thresholds("--threshold", &args.thresholds)?);
     job.labels = labels;
+    job.server = args.server.when();
+    job.prometheus = args.prometheus.source()?;
     job.outputs = outputs;
     job.load.raw = args.output.raw_data;
     job.summary_on_stderr = summary_on_stderr;
@@ -253,6 +264,8 @@ fn benchmark(
         target: args.target.choice().or_exit(Exit::Usage)?,
         seed: seed(&args.engine)?,
         load,
+        server: args.server.when(),
+        prometheus: args.prometheus.source()?,
         thresholds: thresholds(&format!("{of_file}: thresholds:"), &limits)?
             .into_iter()
             .chain(thresholds("--threshold", &args.thresholds)?)
@@ -317,7 +330,11 @@ fn thresholds(place: &str, texts: &[String]) -> Result<Vec<ThresholdSpec>, Faile
         .or_exit(Exit::Usage)
 }
 
-fn labels(texts: &[String]) -> Result<Vec<(String, String)>, Failed> {
+/// Labels of `--label`.
+///
+/// # Errors
+/// One that is not KEY=VALUE.
+pub fn labels(texts: &[String]) -> Result<Vec<(String, String)>, Failed> {
     texts
         .iter()
         .map(|label| {
@@ -386,6 +403,8 @@ pub fn job(
             target,
             seed: seed(engine)?,
             load: config,
+            server: ServerMetrics::Off,
+            prometheus: None,
             thresholds,
             outputs: Vec::new(),
             summary_on_stderr: false,

@@ -1,0 +1,297 @@
+//! Looks at the server from a thread of its own, so that nothing of it is on the measured path.
+
+use std::{
+    sync::mpsc::{Receiver, Sender, channel},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use kperf_cluster::server_metrics::{Buckets, Change, Changes, Scrape, Scraper};
+use kperf_load::{Stop, plan::Target};
+use tokio::sync::oneshot;
+
+use super::ServerMetrics;
+
+/// Servers count a request when its handler returns, which may be after the client has its answer.
+const SETTLE: Duration = Duration::from_millis(100);
+/// The last look after a signal takes no longer.
+const IN_HASTE: Duration = Duration::from_secs(3);
+/// More intervals than this are joined, two by two.
+const MAX_POINTS: usize = 240;
+
+/// What happened on one instance in one interval.
+#[derive(Clone, Debug)]
+pub struct Point {
+    /// Address and port.
+    pub instance: String,
+    /// From the first look to the end of the interval.
+    pub at: Duration,
+    /// Length of the interval.
+    pub elapsed: Duration,
+    /// CPU time.
+    pub cpu_seconds: Option<f64>,
+    /// Resident memory, the largest.
+    pub resident_bytes: Option<f64>,
+    /// Requests for resources, watches left out.
+    pub requests: f64,
+    /// Their times.
+    pub times: Buckets,
+}
+
+impl Point {
+    fn of(change: &Change, at: Duration) -> Self {
+        Self {
+            instance: change.instance.clone(),
+            at,
+            elapsed: change.elapsed,
+            cpu_seconds: change.counters.cpu_seconds,
+            resident_bytes: change.resident_after,
+            requests: change.counters.answered(),
+            times: change.counters.times(),
+        }
+    }
+
+    fn join(&mut self, next: &Self) {
+        self.at = next.at;
+        self.elapsed += next.elapsed;
+        self.requests += next.requests;
+        self.times.add(&next.times);
+        self.cpu_seconds = match (self.cpu_seconds, next.cpu_seconds) {
+            (Some(ours), Some(theirs)) => Some(ours + theirs),
+            (ours, theirs) => ours.or(theirs),
+        };
+        self.resident_bytes = match (self.resident_bytes, next.resident_bytes) {
+            (Some(ours), Some(theirs)) => Some(ours.max(theirs)),
+            (ours, theirs) => ours.or(theirs),
+        };
+    }
+}
+
+/// Everything that was seen.
+#[derive(Debug, Default)]
+pub struct Observed {
+    /// The first look.
+    pub before: Scrape,
+    /// The last look.
+    pub after: Scrape,
+    /// What happened between the two, through the looks in between.
+    pub changes: Changes,
+    /// One for each interval and instance, in time; joined where they would be too many.
+    pub points: Vec<Vec<Point>>,
+    /// Whether the server is the simulator in this process: its memory is then ours.
+    pub in_process: bool,
+    /// Whether the user asked for it.
+    pub asked: bool,
+}
+
+/// Looks at the server while a run goes on.
+#[derive(Debug)]
+pub struct Observer {
+    ready: Option<Receiver<()>>,
+    points: Receiver<Vec<Point>>,
+    /// The last look, with the longest it may take.
+    finish: oneshot::Sender<Option<Duration>>,
+    thread: JoinHandle<Observed>,
+}
+
+impl Observer {
+    /// Begins with the first look; none when there is nothing to look for. Returns at once.
+    #[must_use]
+    pub fn begin(target: &Target, in_process: bool, when: ServerMetrics) -> Option<Self> {
+        let every = match when {
+            ServerMetrics::Off => return None,
+            ServerMetrics::Ends { .. } => None,
+            ServerMetrics::Every(every) => Some(every.max(Duration::from_millis(100))),
+        };
+        let (is_ready, ready) = channel();
+        let (point, points) = channel();
+        let (finish, finished) = oneshot::channel();
+        let target = target.clone();
+        let asked = when.asked();
+        let watch = move || {
+            let mut observed = Observed {
+                in_process,
+                asked,
+                ..Observed::default()
+            };
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            match runtime {
+                Ok(runtime) => {
+                    runtime.block_on(watch(
+                        &target,
+                        every,
+                        &is_ready,
+                        &point,
+                        finished,
+                        &mut observed,
+                    ));
+                }
+                Err(error) => tracing::warn!("cannot look at the server: {error}"),
+            }
+            observed
+        };
+        let thread = std::thread::Builder::new()
+            .name("server-metrics".to_owned())
+            .spawn(watch);
+        match thread {
+            Ok(thread) => Some(Self {
+                ready: Some(ready),
+                points,
+                finish,
+                thread,
+            }),
+            Err(error) => {
+                tracing::warn!("cannot look at the server: {error}");
+                None
+            }
+        }
+    }
+
+    /// Waits for the end of the first look, which is bounded: from here on the server is left alone.
+    pub fn ready(&mut self) {
+        if let Some(ready) = self.ready.take() {
+            // An error means that the thread is gone, which `finish` sees.
+            ready.recv().ok();
+        }
+    }
+
+    /// Intervals since the last call.
+    pub fn news(&self) -> Vec<Vec<Point>> {
+        self.points.try_iter().collect()
+    }
+
+    /// The last look; a short one when the run is being stopped.
+    #[must_use]
+    pub fn finish(mut self, stop: &Stop) -> Observed {
+        self.ready();
+        let limit = stop.is_stopped().then_some(IN_HASTE);
+        self.finish.send(limit).ok();
+        // A thread that panicked has already said so; the run goes on without its numbers.
+        self.thread.join().unwrap_or_default()
+    }
+}
+
+async fn watch(
+    target: &Target,
+    every: Option<Duration>,
+    is_ready: &Sender<()>,
+    news: &Sender<Vec<Point>>,
+    mut finished: oneshot::Receiver<Option<Duration>>,
+    observed: &mut Observed,
+) {
+    let scraper = Scraper::find(target).await;
+    observed.before = scraper.scrape().await;
+    is_ready.send(()).ok();
+    let first = Instant::now();
+    let mut last = observed.before.clone();
+    let mut due = tokio::time::Instant::now();
+    let limit = loop {
+        due = every.map_or(due, |every| {
+            // A look that took longer than the interval does not lead to a burst of them.
+            (due + every).max(tokio::time::Instant::now())
+        });
+        let tick = async {
+            match every {
+                None => std::future::pending().await,
+                Some(_) => tokio::time::sleep_until(due).await,
+            }
+        };
+        tokio::select! {
+            biased;
+            limit = &mut finished => match limit {
+                Ok(limit) => break limit,
+                // Nobody waits for it.
+                Err(_) => return,
+            },
+            () = tick => {
+                let look = scraper.scrape().await;
+                if look.samples.is_empty() {
+                    // An instance that is away for a moment: the next look brings all of it.
+                    continue;
+                }
+                let changes = Changes::between(&last, &look);
+                let at = first.elapsed();
+                let points: Vec<Point> = changes
+                    .instances
+                    .iter()
+                    .map(|change| Point::of(change, at))
+                    .collect();
+                news.send(points.clone()).ok();
+                observed.changes.add(&changes);
+                push(&mut observed.points, points);
+                last = look;
+            }
+        }
+    };
+    tokio::time::sleep(SETTLE).await;
+    let scraper = match limit {
+        Some(limit) => scraper.with_deadline(limit),
+        None => scraper,
+    };
+    observed.after = scraper.scrape().await;
+    let rest = Changes::between(&last, &observed.after);
+    if every.is_some() && !observed.points.is_empty() {
+        let at = first.elapsed();
+        let points = rest.instances.iter().map(|change| Point::of(change, at));
+        push(&mut observed.points, points.collect());
+    }
+    observed.changes.add(&rest);
+}
+
+/// Adds an interval; joins neighbours when there are too many, so that the whole run stays covered.
+fn push(points: &mut Vec<Vec<Point>>, next: Vec<Point>) {
+    points.push(next);
+    if points.len() <= MAX_POINTS {
+        return;
+    }
+    let mut joined: Vec<Vec<Point>> = Vec::with_capacity(MAX_POINTS);
+    for (number, interval) in points.drain(..).enumerate() {
+        match joined.last_mut().filter(|_| number % 2 == 1) {
+            None => joined.push(interval),
+            Some(before) => {
+                for point in interval {
+                    match before
+                        .iter_mut()
+                        .find(|known| known.instance == point.instance)
+                    {
+                        Some(known) => known.join(&point),
+                        None => before.push(point),
+                    }
+                }
+            }
+        }
+    }
+    *points = joined;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_intervals_are_joined_and_nothing_is_lost() {
+        let mut points = Vec::new();
+        for second in 1..=1000_u64 {
+            let point = Point {
+                instance: "a".to_owned(),
+                at: Duration::from_secs(second),
+                elapsed: Duration::from_secs(1),
+                cpu_seconds: Some(0.5),
+                resident_bytes: Some(second as f64),
+                requests: 3.0,
+                times: Buckets::default(),
+            };
+            push(&mut points, vec![point]);
+        }
+        assert!(points.len() <= MAX_POINTS, "{}", points.len());
+        let all: Vec<&Point> = points.iter().flatten().collect();
+        let sum = |of: fn(&Point) -> f64| all.iter().map(|point| of(point)).sum::<f64>();
+        assert_eq!(sum(|point| point.requests), 3000.0);
+        assert_eq!(sum(|point| point.cpu_seconds.unwrap()), 500.0);
+        assert_eq!(sum(|point| point.elapsed.as_secs_f64()), 1000.0);
+        assert!(all.is_sorted_by_key(|point| point.at));
+        assert_eq!(all.last().unwrap().at, Duration::from_secs(1000));
+    }
+}
