@@ -11,6 +11,10 @@ use kperf_load::{
 
 use crate::summary::time;
 
+mod steps;
+
+pub use steps::Steps;
+
 /// Shows progress of one phase after the other.
 #[derive(Debug)]
 pub struct Live {
