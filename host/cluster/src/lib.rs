@@ -39,6 +39,7 @@ mod proxy;
 mod resolve;
 mod run;
 mod server;
+pub mod server_metrics;
 mod session;
 mod source;
 mod stamps;

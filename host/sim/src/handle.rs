@@ -85,6 +85,7 @@ pub(crate) async fn handle(
             std::future::pending().await
         }
         Some(Fault::TooManyRequests { retry_after_secs }) => {
+            shared.metrics.reject();
             Status::too_many_requests(retry_after_secs).into()
         }
         Some(Fault::ServerError(500)) => {

@@ -127,7 +127,7 @@ impl Sim {
             store: Arc::clone(&store),
             faults: Arc::new(FaultState::new(config.faults)),
             credentials,
-            metrics: Metrics::default(),
+            metrics: Metrics::new(),
             log: ContainerLog::new(config.log_lines),
             open: config.open,
             max_concurrent_streams: config.max_concurrent_streams,
@@ -184,9 +184,11 @@ impl Sim {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
+        let shared = Arc::clone(&self.shared);
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
+                shared.metrics.join_thread();
                 runtime.block_on(work);
                 // Open connections end here; nobody waits for them.
                 runtime.shutdown_background();

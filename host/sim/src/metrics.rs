@@ -1,9 +1,20 @@
-//! What `/metrics` shows: the request metrics of kube-apiserver that load tests read.
+//! What `/metrics` shows: the request metrics of kube-apiserver that load tests read, and those of its process.
 
-use std::{collections::HashMap, fmt::Write as _, sync::Arc, time::Duration};
+mod process;
+
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 
+use self::process::Process;
 use crate::{registry::Resource, store::Store};
 
 /// Upper bounds of the duration histogram, seconds: those of kube-apiserver.
@@ -60,17 +71,40 @@ struct Series {
 }
 
 /// Counters of all requests.
-#[derive(Debug, Default)]
-pub(crate) struct Metrics(Mutex<HashMap<Key, Series>>);
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    requests: Mutex<HashMap<Key, Series>>,
+    /// Requests that the faults refused with 429.
+    rejected: AtomicU64,
+    process: Process,
+}
 
 impl Metrics {
+    pub(crate) fn new() -> Self {
+        Self {
+            requests: Mutex::default(),
+            rejected: AtomicU64::new(0),
+            process: Process::new(),
+        }
+    }
+
+    /// Counts the calling thread's CPU time as the server's.
+    pub(crate) fn join_thread(&self) {
+        self.process.join();
+    }
+
+    /// Counts a request that the faults refused with 429.
+    pub(crate) fn reject(&self) {
+        self.rejected.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn count(&self, sample: Sample, code: u16, took: Duration, bytes: u64) {
         let id = sample
             .resource
             .as_ref()
             .map_or(0, |r| Arc::as_ptr(r).addr());
         let key = (id, sample.verb, sample.subresource, sample.scope, code);
-        let mut all = self.0.lock();
+        let mut all = self.requests.lock();
         let series = all.entry(key).or_default();
         if series.resource.is_none() {
             series.resource = sample.resource;
@@ -92,7 +126,7 @@ impl Metrics {
     pub(crate) fn render(&self, store: &Store, threads: usize) -> String {
         let mut requests = String::new();
         let mut durations = String::new();
-        for ((_, verb, subresource, scope, code), series) in self.0.lock().iter() {
+        for ((_, verb, subresource, scope, code), series) in self.requests.lock().iter() {
             let (group, version, resource) = series.resource.as_ref().map_or(("", "", ""), |r| {
                 (r.group.as_str(), r.version.as_str(), r.plural.as_str())
             });
@@ -131,7 +165,8 @@ impl Metrics {
                 resource.collection.len()
             );
         }
-        format!(
+        let rejected = self.rejected.load(Ordering::Relaxed);
+        let mut text = format!(
             "# HELP apiserver_request_total [STABLE] Counter of apiserver requests broken out for each verb, dry run value, group, version, resource, scope, component, and HTTP response code.\n\
              # TYPE apiserver_request_total counter\n{requests}\
              # HELP apiserver_request_duration_seconds [STABLE] Response latency distribution in seconds for each verb, dry run value, group, version, resource, subresource, scope and component.\n\
@@ -139,8 +174,19 @@ impl Metrics {
              # HELP apiserver_storage_objects [STABLE] Number of stored objects at the time of last check split by kind.\n\
              # TYPE apiserver_storage_objects gauge\n{objects}\
              # HELP go_sched_gomaxprocs_threads The current runtime.GOMAXPROCS setting, or the number of operating system threads that can execute user-level Go code simultaneously.\n\
-             # TYPE go_sched_gomaxprocs_threads gauge\ngo_sched_gomaxprocs_threads {threads}\n"
-        )
+             # TYPE go_sched_gomaxprocs_threads gauge\ngo_sched_gomaxprocs_threads {threads}\n\
+             # HELP apiserver_flowcontrol_rejected_requests_total [BETA] Number of requests rejected by API Priority and Fairness subsystem\n\
+             # TYPE apiserver_flowcontrol_rejected_requests_total counter\n"
+        );
+        // As the real one: a row appears with its first request.
+        if rejected > 0 {
+            let _ = writeln!(
+                text,
+                "apiserver_flowcontrol_rejected_requests_total{{flow_schema=\"simulator-faults\",priority_level=\"simulator-faults\",reason=\"injected\"}} {rejected}"
+            );
+        }
+        self.process.render(&mut text);
+        text
     }
 }
 
