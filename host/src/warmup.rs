@@ -27,7 +27,7 @@ use kperf_load::{
     plan::PhasePlan,
     result::{Ended, Interval},
 };
-use serde::Serialize;
+use serde_json::{Value, json};
 
 pub use job::JobSpec;
 
@@ -67,20 +67,17 @@ pub struct Warmup {
 }
 
 /// What it came to.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug)]
 pub struct Warmed {
     /// Cores an instance needs to be ready.
-    pub core_warmup_ready_threshold: u32,
+    pub threshold: u32,
     /// Whether enough instances have them now.
     pub ready: bool,
     /// Whether that was so before, and nothing was done.
     pub skipped: bool,
     /// Cores by instance, before; none where one does not say.
-    #[serde(rename = "apiserver.cores.before")]
     pub before: BTreeMap<String, Option<u32>>,
     /// The same after.
-    #[serde(rename = "apiserver.cores.after")]
     pub after: BTreeMap<String, Option<u32>>,
     /// Virtual nodes there were.
     pub nodes: u32,
@@ -92,6 +89,25 @@ pub struct Warmed {
     pub requests: u64,
     /// How long it took.
     pub seconds: f64,
+}
+
+impl Warmed {
+    /// For programs; the cores are named as in the results of kperf's scenarios.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "coreWarmupReadyThreshold": self.threshold,
+            "ready": self.ready,
+            "skipped": self.skipped,
+            "apiserver.cores.before": self.before,
+            "apiserver.cores.after": self.after,
+            "nodes": self.nodes,
+            "jobs": self.jobs,
+            "pods": self.pods,
+            "requests": self.requests,
+            "seconds": self.seconds,
+        })
+    }
 }
 
 /// Warms up, and removes what that took, whatever the end is.
@@ -122,7 +138,7 @@ pub fn run(
     let scraper = runtime.block_on(Scraper::find(&resolved.target));
     let before = cores(&runtime, &scraper, live);
     let mut warmed = Warmed {
-        core_warmup_ready_threshold: plan.threshold,
+        threshold: plan.threshold,
         ready: is_ready(&before, plan),
         skipped: false,
         after: before.clone(),

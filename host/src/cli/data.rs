@@ -72,7 +72,7 @@ pub struct AddArgs<A: Args> {
     #[command(flatten)]
     pub set: A,
     /// Objects created a second, 0 = as fast as the server answers [default: 30; events 100].
-    #[arg(long, value_name = "PER_SECOND", value_parser = super::rate)]
+    #[arg(long, value_name = "PER_SECOND", allow_negative_numbers = true, value_parser = super::rate)]
     pub qps: Option<f64>,
     /// Objects that are due at once at the start [default: 10; events 200].
     #[arg(long, value_name = "N")]
@@ -134,7 +134,7 @@ pub struct DeleteArgs {
     #[arg(required = true, value_name = "NAME")]
     pub names: Vec<String>,
     /// Objects deleted a second, 0 = as fast as the server answers.
-    #[arg(long, value_name = "PER_SECOND", default_value_t = 0.0, value_parser = super::rate)]
+    #[arg(long, value_name = "PER_SECOND", default_value_t = 0.0, allow_negative_numbers = true, value_parser = super::rate)]
     pub qps: f64,
     /// Objects that are due at once at the start.
     #[arg(long, value_name = "N", default_value_t = 50)]

@@ -81,7 +81,7 @@ pub struct ShapeArgs {
     #[arg(long, value_name = "N", default_value_t = NODES_PER_CONTROLLER)]
     pub nodes_per_controller: u32,
     /// Nodes created a second, 0 = as fast as the server answers.
-    #[arg(long, value_name = "PER_SECOND", default_value_t = 100.0, value_parser = super::rate)]
+    #[arg(long, value_name = "PER_SECOND", default_value_t = 100.0, allow_negative_numbers = true, value_parser = super::rate)]
     pub qps: f64,
     /// Longest time until all nodes are ready.
     #[arg(long, value_name = "TIME", default_value = "30m", value_parser = super::seconds_or_duration)]

@@ -5,7 +5,6 @@ use std::{io::Write as _, time::Duration};
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use kperf_cluster::nodepool::{KWOK_IMAGE, PoolSpec};
-use serde_json::json;
 
 use crate::{
     cli::{EngineArgs, TargetArgs, run::load_config, table::ListFormat, vc},
@@ -31,7 +30,7 @@ Examples:
 )]
 pub struct WarmupArgs {
     /// Requests a second of each runner, 0 = closed loop.
-    #[arg(long, value_name = "PER_SECOND", default_value_t = 20.0, value_parser = super::rate)]
+    #[arg(long, value_name = "PER_SECOND", default_value_t = 20.0, allow_negative_numbers = true, value_parser = super::rate)]
     pub rate: f64,
     /// Requests of each runner.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
@@ -113,8 +112,8 @@ pub fn run(args: &WarmupArgs, live: &mut Live) -> Result<Exit, Failed> {
     let (warmed, exit) = warmup::run(&plan, &target, config, live)?;
     let text = match args.output {
         ListFormat::Table => text(&warmed),
-        ListFormat::Json => format!("{:#}\n", json!(warmed)),
-        ListFormat::Yaml => serde_yaml::to_string(&json!(warmed)).or_exit(Exit::Failure)?,
+        ListFormat::Json => format!("{:#}\n", warmed.to_json()),
+        ListFormat::Yaml => serde_yaml::to_string(&warmed.to_json()).or_exit(Exit::Failure)?,
     };
     std::io::stdout()
         .write_all(text.as_bytes())
@@ -144,7 +143,7 @@ fn text(warmed: &Warmed) -> String {
             warmed.nodes, warmed.jobs, warmed.pods, warmed.requests, warmed.seconds
         ));
     }
-    let threshold = warmed.core_warmup_ready_threshold;
+    let threshold = warmed.threshold;
     text.push_str(&match (warmed.ready, warmed.skipped) {
         (true, true) => format!("ready: there are {threshold} cores already; nothing was done\n"),
         (true, false) => format!("ready: there are {threshold} cores now\n"),
