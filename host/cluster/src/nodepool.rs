@@ -74,6 +74,11 @@ pub enum PoolEvent {
         /// To be ready.
         total: u32,
     },
+    /// No node has got ready for a while.
+    Trouble {
+        /// What the controllers' pods say.
+        why: String,
+    },
     /// The pool goes.
     Deleting {
         /// `12 nodes`, `30 pods`.

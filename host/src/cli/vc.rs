@@ -321,6 +321,7 @@ pub fn describe(pool: &str, event: &PoolEvent) -> String {
         PoolEvent::Waiting { ready, total } => {
             format!("nodepool {pool}: {ready} of {total} nodes ready")
         }
+        PoolEvent::Trouble { why } => format!("nodepool {pool}: no node gets ready; {why}"),
         PoolEvent::Deleting { left } => format!("nodepool {pool}: deleting {left}"),
     }
 }

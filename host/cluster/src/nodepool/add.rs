@@ -7,6 +7,7 @@ use std::{
 };
 
 use kperf_load::Stop;
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -26,6 +27,8 @@ use crate::{
 
 /// Between two looks at nodes.
 const POLL: Duration = Duration::from_millis(500);
+/// No node gets ready for so long: why is asked then.
+const SILENCE: Duration = Duration::from_secs(15);
 const LOOKING: &str = "looking at nodes";
 
 /// What became of it.
@@ -58,6 +61,7 @@ pub async fn add(
         options,
         progress,
         deadline: Instant::now() + options.timeout,
+        silence: Mutex::new((0, Instant::now())),
     };
     adding.run().await
 }
@@ -68,6 +72,8 @@ struct Adding<'a> {
     options: &'a PoolOptions,
     progress: Progress<'a>,
     deadline: Instant,
+    /// Nodes that were ready, and since when it is no more of them; or when that was last said.
+    silence: Mutex<(u32, Instant)>,
 }
 
 /// What is there of a pool's nodes.
@@ -306,12 +312,27 @@ impl Adding<'_> {
                 why: self.what_controllers_say().await,
             });
         }
+        if self.is_silent(seen.ready) {
+            let why = self.what_controllers_say().await;
+            (self.progress)(&PoolEvent::Trouble { why });
+        }
         tokio::select! {
             () = self.session.stop().stopped() => Err(PoolError::Interrupted {
                 name: self.spec.name.clone(),
             }),
             () = tokio::time::sleep(POLL) => Ok(()),
         }
+    }
+
+    /// Whether no node has got ready for a while; true once in that while.
+    fn is_silent(&self, ready: u32) -> bool {
+        let (known, since) = &mut *self.silence.lock();
+        if ready == *known && since.elapsed() < SILENCE {
+            return false;
+        }
+        let is_silent = ready == *known;
+        (*known, *since) = (ready, Instant::now());
+        is_silent
     }
 
     /// For the message about nodes that do not get ready.

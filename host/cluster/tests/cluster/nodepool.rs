@@ -27,12 +27,19 @@ fn spec(name: &str, nodes: u32) -> PoolSpec {
     }
 }
 
+/// Hosts move their work between threads.
+fn sendable<T: Send>(work: T) -> T {
+    work
+}
+
 async fn add(cluster: &Cluster, spec: &PoolSpec) -> Result<nodepool::Added, PoolError> {
-    nodepool::add(cluster, spec, &options(), &Stop::new(), &|_| {}).await
+    let (options, stop) = (options(), Stop::new());
+    sendable(nodepool::add(cluster, spec, &options, &stop, &|_| {})).await
 }
 
 async fn delete(cluster: &Cluster, name: &str) -> Result<nodepool::Deleted, PoolError> {
-    nodepool::delete(cluster, name, &options(), &Stop::new(), &|_| {}).await
+    let (options, stop) = (options(), Stop::new());
+    sendable(nodepool::delete(cluster, name, &options, &stop, &|_| {})).await
 }
 
 async fn names(
