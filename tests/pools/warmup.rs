@@ -38,10 +38,14 @@ fn a_server_is_warmed_and_left_as_it_was() {
     let left = user.types("cleanup --list").expect(0);
     assert_eq!(left.stdout, "");
 
-    // What is warm is left alone.
+    // What is warm is left alone; kperf's own command is understood.
     let ran = user
-        .types("warmup --core-warmup-ready-threshold 1")
+        .types("warmup --core-warmup-ready-threshold 1 --runner-image x --runner-flowcontrol workload-low:1000")
         .expect(0);
+    ran.says(&[
+        "--runner-image has no effect",
+        "--runner-flowcontrol has no effect",
+    ]);
     assert!(ran.stdout.contains("nothing was done"), "{}", ran.stdout);
 }
 

@@ -53,6 +53,15 @@ pub struct WarmupArgs {
     /// Where the controllers of the virtual nodes may run; repeatable.
     #[arg(long, value_name = "KEY=V[,V]", value_parser = vc::key_values)]
     pub vc_affinity: Vec<(String, Vec<String>)>,
+    /// Of kperf's runners; the load of all of them comes from this process.
+    #[arg(long, value_name = "IMAGE", hide = true)]
+    pub runner_image: Option<String>,
+    /// As above.
+    #[arg(long, value_name = "LEVEL:PRECEDENCE", hide = true)]
+    pub runner_flowcontrol: Option<String>,
+    /// As above.
+    #[arg(long, value_name = "KEY=V[,V]", hide = true)]
+    pub rg_affinity: Vec<String>,
     /// Image of the controllers.
     #[arg(long, value_name = "IMAGE", default_value = KWOK_IMAGE)]
     pub kwok_image: String,
@@ -87,6 +96,18 @@ pub fn run(args: &WarmupArgs, live: &mut Live) -> Result<Exit, Failed> {
         ..PoolSpec::new("warmup")
     };
     pool.validate().or_exit(Exit::Usage)?;
+    for (flag, is_given) in [
+        ("--runner-image", args.runner_image.is_some()),
+        ("--runner-flowcontrol", args.runner_flowcontrol.is_some()),
+        ("--rg-affinity", !args.rg_affinity.is_empty()),
+    ] {
+        if is_given {
+            live.say(&format!(
+                "warning: {flag} has no effect: no runner pods are started, the load of all {} runners comes from this process",
+                args.runners
+            ));
+        }
+    }
     let runners = args.runners;
     let plan = Warmup {
         pool,
