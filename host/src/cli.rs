@@ -14,15 +14,20 @@ use crate::{
 
 pub mod audit;
 pub mod cleanup;
+pub mod data;
 pub mod net;
+pub mod opened;
 pub mod output;
 pub mod plugin;
 pub mod run;
 pub mod runner;
 pub mod server;
 pub mod sim;
+pub mod table;
 pub mod validate;
+pub mod vc;
 pub mod verbosity;
+pub mod warmup;
 
 /// Benchmarks for Kubernetes API servers and clusters, with plugins as WebAssembly components.
 #[derive(Debug, Parser)]
@@ -61,6 +66,21 @@ pub enum Command {
         #[command(subcommand)]
         command: net::NetCommand,
     },
+    /// Virtual nodes, with kperf's flags.
+    #[command(name = "virtualcluster", visible_alias = "vc")]
+    Vc {
+        /// What to do.
+        #[command(subcommand)]
+        command: vc::VcCommand,
+    },
+    /// Fill a server with objects, with kperf's flags.
+    Data {
+        /// Of what.
+        #[command(subcommand)]
+        command: data::DataCommand,
+    },
+    /// Make a control plane that grows with its load grow before something is measured on it.
+    Warmup(Box<warmup::WarmupArgs>),
     /// Check a load profile; needs no cluster.
     Validate(validate::ValidateArgs),
     /// List, inspect and start plugins.
@@ -86,6 +106,12 @@ pub fn dispatch(cli: Cli) -> Result<Exit, Failed> {
         Command::Audit(args) => audit::run(&args, &live),
         Command::Cleanup(args) => cleanup::run(&args, &live),
         Command::Net { command } => net::run(command, &live),
+        Command::Data { command } => data::run(command, &live),
+        Command::Vc { command } => vc::run(command, &live),
+        Command::Warmup(args) => {
+            let mut live = live;
+            warmup::run(&args, &mut live)
+        }
         Command::Validate(args) => validate::run(&args, &live),
         Command::Plugin { command } => plugin::run(&command),
         Command::Sim(args) => sim::run(&args),
@@ -280,6 +306,14 @@ pub enum ContentType {
     Json,
     /// `application/vnd.kubernetes.protobuf`
     Protobuf,
+}
+
+/// A number a second, from 0.
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate.is_finite() && rate >= 0.0 => Ok(rate),
+        _ => Err("give a number from 0".to_owned()),
+    }
 }
 
 /// A plain number is seconds, as kperf has it; else a number with a unit.

@@ -4,7 +4,9 @@
 //! [`profile`] (what the user asked for) → [`target`] (where to) → [`plugins`] (found, loaded, configured) →
 //! `kperf_load` (paced, sent, measured) → [`report`] (one typed document) → [`summary`] on the terminal and
 //! [`export`] through exporter plugins into [`sink`]s. [`run`] assembles them for loads, [`benchmark`] for
-//! benchmarks; [`server_side`] adds what the server says of itself, [`prometheus`] what a Prometheus saw; [`live`] shows progress; [`threshold`] and [`exit`] say how it ended; [`cli`] turns arguments into calls.
+//! benchmarks, [`warmup`] for warm-ups; [`server_side`] adds what the server says of itself, [`prometheus`] what a
+//! Prometheus saw; [`live`] shows progress; [`threshold`] and [`exit`] say how it ended; [`cli`] turns arguments into
+//! calls.
 #![deny(missing_docs)]
 
 pub mod benchmark;
@@ -27,3 +29,4 @@ pub mod specs;
 pub mod summary;
 pub mod target;
 pub mod threshold;
+pub mod warmup;

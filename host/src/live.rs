@@ -14,6 +14,10 @@ use crate::{
     summary::{self, time},
 };
 
+mod steps;
+
+pub use steps::Steps;
+
 /// Shows progress of one phase after the other.
 #[derive(Debug)]
 pub struct Live {

@@ -212,6 +212,27 @@ impl Cluster {
         Ok(objects)
     }
 
+    /// One page of a list, of each item all or its metadata, and where the next one begins; empty on the last.
+    pub(crate) async fn page(
+        &self,
+        resource: &Resource,
+        scope: &Scope,
+        continue_token: &str,
+        metadata_only: bool,
+    ) -> Result<(Vec<Value>, String), ApiFailure> {
+        let mut request = Prepared::list(resource, scope, PAGE, continue_token)?;
+        if metadata_only {
+            request = request.metadata_only();
+        }
+        let mut list = self.send_json(&request).await?;
+        let continue_token = continue_token_of(&list);
+        let items = match list.get_mut("items").map(Value::take) {
+            Some(Value::Array(items)) => items,
+            _ => Vec::new(),
+        };
+        Ok((items, continue_token))
+    }
+
     pub(crate) async fn list_metadata(
         &self,
         resource: &Resource,

@@ -7,6 +7,7 @@
 //! push → queue (1000 actions) → due? → place free? (in_flight) → operations, one after the other → record
 //! ```
 
+mod each;
 mod pace;
 mod record;
 
@@ -33,6 +34,7 @@ use crate::{
     session::Session,
 };
 
+pub use each::perform_each;
 use pace::Pace;
 use record::Record;
 

@@ -16,6 +16,8 @@
 //! bulk: many operations at a pace      cleanup: deletes by the run's label
 //! ```
 //!
+//! [`nodepool`] makes virtual nodes and [`dataset`] fills a server; both are no run's and stay until they are deleted.
+//!
 //! kube parses kubeconfigs and runs everything that yields credentials (exec plugins, OIDC); the measured
 //! path has its own connections and only takes TLS settings and headers from here. Invariants: a secret is
 //! in no message and in no `Debug` output; headers are read without I/O; TLS uses ring, whatever else is
@@ -25,11 +27,13 @@ pub mod api;
 pub mod bulk;
 pub mod cleanup;
 mod credentials;
+pub mod dataset;
 mod error;
 mod gate;
 pub mod grant;
 mod in_cluster;
 mod kubeconfig;
+pub mod nodepool;
 mod operation;
 mod proxy;
 mod resolve;

@@ -123,7 +123,8 @@ impl Session {
             () = stop.aborted() => return Err(ApiFailure::interrupted()),
             ready = self.prepare(operation) => ready?,
         };
-        if ready.creates {
+        let is_kept = ready.creates && !self.is_upkeep();
+        if is_kept {
             // Before it is sent: what is in flight when the run ends is then looked for as well.
             self.record(&ready.resource, &ready.namespace, &ready.name);
             self.objects_mut().ask();
@@ -139,11 +140,11 @@ impl Session {
             Ok(_) => true,
             Err(failure) => !failure.may_have_happened && failure.code != Code::Interrupted,
         };
-        if ready.creates && is_answered {
+        if is_kept && is_answered {
             self.objects_mut().answer();
         }
         if let Ok(body) = &result
-            && ready.creates
+            && is_kept
         {
             self.note_created(&ready, body, sent, answered);
         }
@@ -183,7 +184,7 @@ impl Session {
                     })
                     .await;
                 match object {
-                    Ok(object) if self.run().owns(&object["metadata"]) => {
+                    Ok(object) if self.is_upkeep() || self.run().owns(&object["metadata"]) => {
                         Ok(object.to_string().into())
                     }
                     _ => Err(failure),
@@ -267,7 +268,9 @@ impl Session {
     ) -> Result<Ready, ApiFailure> {
         let (namespace, name) = (&manifest.namespace, &manifest.name);
         self.allow(Verb::Create, &resource, "", namespace, name)?;
-        self.run().label(&mut manifest.value);
+        if !self.is_upkeep() {
+            self.run().label(&mut manifest.value);
+        }
         let body = manifest.value.to_string();
         Ok(Ready {
             prepared: Prepared::create(&resource, namespace, body)?,
@@ -295,7 +298,7 @@ impl Session {
         let (namespace, name) = (manifest.namespace.clone(), manifest.name.clone());
         self.allow(Verb::Patch, &resource, "", &namespace, &name)?;
         let mut creates = true;
-        if !self.owns_namespace(&namespace) {
+        if !self.is_upkeep() && !self.owns_namespace(&namespace) {
             let object = self
                 .read(|| self.cluster().get(&resource, &namespace, &name))
                 .await;
@@ -307,7 +310,9 @@ impl Session {
                 Err(failure) => return Err(failure),
             }
         }
-        if creates {
+        if self.is_upkeep() {
+            // As it was given.
+        } else if creates {
             self.run().label(&mut manifest.value);
         } else {
             RunId::unlabel(&mut manifest.value);
@@ -333,7 +338,7 @@ impl Session {
     ) -> Result<Ready, ApiFailure> {
         let (namespace, name) = (manifest.namespace.clone(), manifest.name.clone());
         self.allow(Verb::Update, &resource, subresource, &namespace, &name)?;
-        if subresource.is_empty() {
+        if subresource.is_empty() && !self.is_upkeep() {
             let ours = self.owns_namespace(&namespace) || {
                 let object = self
                     .read(|| self.cluster().get(&resource, &namespace, &name))
@@ -369,7 +374,7 @@ impl Session {
         self.allow(Verb::Patch, &resource, subresource, namespace, name)?;
         let patch: Value = serde_json::from_str(&operation.body)
             .map_err(|error| ApiFailure::invalid(format!("a patch is not JSON: {error}")))?;
-        if !self.owns_namespace(namespace) && mentions_label(&patch) {
+        if !self.is_upkeep() && !self.owns_namespace(namespace) && mentions_label(&patch) {
             return Err(ApiFailure::invalid(format!(
                 "a patch of {resource} {name:?} speaks of the label {RUN_LABEL}, which is the host's; leave it alone"
             )));

@@ -45,6 +45,11 @@ impl fmt::Display for RunId {
 }
 
 impl RunId {
+    /// In the place of an id where there is no run.
+    pub(crate) fn none() -> Self {
+        Self("none".to_owned())
+    }
+
     /// The id.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -1,5 +1,5 @@
 //! A run's dealings with the cluster: every call checked against its grants, everything it creates
-//! labelled, recorded and stamped.
+//! labelled, recorded and stamped. The host's own upkeep goes the same way without grants and label.
 
 use std::{
     collections::BTreeSet,
@@ -40,6 +40,8 @@ pub struct Session {
     epoch: Instant,
     stop: Stop,
     limits: RetryLimits,
+    /// Whose calls these are: a run's, or the host's own.
+    is_upkeep: bool,
 }
 
 impl Session {
@@ -66,7 +68,23 @@ impl Session {
             epoch,
             stop,
             limits: RetryLimits::default(),
+            is_upkeep: false,
         }
+    }
+
+    /// A session for what the host itself sets up and what outlives a run, such as node pools: nothing asks
+    /// for grants, nothing gets a run's label, nothing is recorded or stamped.
+    #[must_use]
+    pub fn upkeep(cluster: Cluster, stop: Stop) -> Self {
+        Self {
+            is_upkeep: true,
+            ..Self::new(cluster, RunId::none(), Vec::new(), Instant::now(), stop)
+        }
+    }
+
+    /// Whether it is the host's own and no run's.
+    pub(crate) fn is_upkeep(&self) -> bool {
+        self.is_upkeep
     }
 
     /// The same with other bounds of retries.
@@ -124,6 +142,9 @@ impl Session {
     /// # Errors
     /// `denied`, with the missing grant.
     pub fn decide(&self, request: &Request<'_>) -> Result<(), ApiFailure> {
+        if self.is_upkeep {
+            return Ok(());
+        }
         Ok(decide(&self.policy.read(), request)?)
     }
 
@@ -313,6 +334,62 @@ impl Session {
         })?;
         self.read(|| self.cluster.list(&resource, scope, ListBounds::default()))
             .await
+    }
+
+    /// Looks at objects page by page, however many there are; for the host's own work. A list that is so slow that
+    /// its revision is gone begins again: `look` then sees what it has seen before.
+    pub(crate) async fn for_each(
+        &self,
+        resource: &Resource,
+        scope: &Scope,
+        look: impl FnMut(&Value),
+    ) -> Result<(), ApiFailure> {
+        self.for_each_item(resource, scope, false, look).await
+    }
+
+    /// The same with the `metadata` of each, without the rest crossing the wire.
+    pub(crate) async fn for_each_metadata(
+        &self,
+        resource: &Resource,
+        scope: &Scope,
+        mut look: impl FnMut(&Value),
+    ) -> Result<(), ApiFailure> {
+        self.for_each_item(resource, scope, true, |item| look(&item["metadata"]))
+            .await
+    }
+
+    async fn for_each_item(
+        &self,
+        resource: &Resource,
+        scope: &Scope,
+        metadata_only: bool,
+        mut look: impl FnMut(&Value),
+    ) -> Result<(), ApiFailure> {
+        const RESTARTS: u32 = 3;
+        let mut restarts = 0;
+        let mut continue_token = String::new();
+        loop {
+            let page = self
+                .read(|| {
+                    self.cluster
+                        .page(resource, scope, &continue_token, metadata_only)
+                })
+                .await;
+            match page {
+                Err(failure) if failure.status == 410 && restarts < RESTARTS => {
+                    restarts += 1;
+                    continue_token.clear();
+                }
+                Err(failure) => return Err(failure),
+                Ok((items, next)) => {
+                    items.iter().for_each(&mut look);
+                    if next.is_empty() {
+                        return Ok(());
+                    }
+                    continue_token = next;
+                }
+            }
+        }
     }
 
     /// Deletes the objects of a kind that the run created, within the scope. Returns before they are gone.

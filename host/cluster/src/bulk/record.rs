@@ -98,6 +98,13 @@ impl Record {
         }
     }
 
+    /// Operations that succeeded, and that failed.
+    pub(super) fn progress(&self) -> (u64, u64) {
+        self.series.values().fold((0, 0), |(done, failed), series| {
+            (done + series.succeeded, failed + series.failed)
+        })
+    }
+
     pub(super) fn into_outcome(self, name: &str) -> BulkOutcome {
         let (start, start_time) = self
             .start

@@ -9,5 +9,7 @@ mod api;
 mod bulk;
 mod cleanup;
 mod cluster;
+mod dataset;
 mod grants;
+mod nodepool;
 mod rights;

@@ -1,0 +1,405 @@
+//! Makes a managed control plane grow before something is measured on it: virtual nodes, a large Job again and again,
+//! and lists of everything meanwhile; kperf's `warmup`.
+//!
+//! cores → enough? → pool → [`job`] beside a load → all of it removed → cores. Nothing is reported of the load but that
+//! it ran: it is to be felt, not measured.
+
+mod cloud;
+mod job;
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::{Context as _, anyhow};
+use kperf_cluster::{
+    RunId, Session,
+    api::Cluster,
+    cleanup,
+    nodepool::{self, PoolEvent, PoolOptions, PoolSpec},
+    server_metrics::Scraper,
+};
+use kperf_load::{
+    Stop,
+    plan::PhasePlan,
+    result::{Ended, Interval},
+};
+use serde_json::{Value, json};
+
+pub use job::JobSpec;
+
+use crate::{
+    benchmark::say_clean,
+    cli::vc,
+    exit::{Exit, Failed, OrExit as _},
+    live::Live,
+    load::{Load, LoadConfig, Watcher},
+    plugins::Plugins,
+    profile, run, signals,
+    specs::specs,
+    target::{self, TargetChoice},
+};
+
+/// What to do.
+#[derive(Clone)]
+pub struct Warmup {
+    /// The virtual nodes.
+    pub pool: PoolSpec,
+    /// What runs on them.
+    pub job: JobSpec,
+    /// Requests a second, all together; 0 = closed loop.
+    pub rate: f64,
+    /// Requests in all.
+    pub total: u64,
+    /// Connections.
+    pub conns: u32,
+    /// Clients.
+    pub clients: u32,
+    /// Cores that make an instance ready.
+    pub threshold: u32,
+    /// On EKS: what the cloud needs to leave the nodes alone.
+    pub eks: bool,
+    /// Longest time until the nodes are ready.
+    pub timeout: Duration,
+}
+
+/// What it came to.
+#[derive(Clone, Debug)]
+pub struct Warmed {
+    /// Cores an instance needs to be ready.
+    pub threshold: u32,
+    /// Whether enough instances have them now.
+    pub ready: bool,
+    /// Whether that was so before, and nothing was done.
+    pub skipped: bool,
+    /// Cores by instance, before; none where one does not say.
+    pub before: BTreeMap<String, Option<u32>>,
+    /// The same after.
+    pub after: BTreeMap<String, Option<u32>>,
+    /// Virtual nodes there were.
+    pub nodes: u32,
+    /// Jobs that were completed.
+    pub jobs: u64,
+    /// Their pods.
+    pub pods: u64,
+    /// Requests of the load that were sent.
+    pub requests: u64,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+impl Warmed {
+    /// For programs; the cores are named as in the results of kperf's scenarios.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "coreWarmupReadyThreshold": self.threshold,
+            "ready": self.ready,
+            "skipped": self.skipped,
+            "apiserver.cores.before": self.before,
+            "apiserver.cores.after": self.after,
+            "nodes": self.nodes,
+            "jobs": self.jobs,
+            "pods": self.pods,
+            "requests": self.requests,
+            "seconds": self.seconds,
+        })
+    }
+}
+
+/// Warms up, and removes what that took, whatever the end is.
+///
+/// # Errors
+/// The target, the pool or the load was not usable.
+pub fn run(
+    plan: &Warmup,
+    target: &TargetChoice,
+    config: LoadConfig,
+    live: &mut Live,
+) -> Result<(Warmed, Exit), Failed> {
+    let start = Instant::now();
+    let stop = Stop::new();
+    signals::install(&stop);
+    let resolved = target::resolve(target).or_exit(Exit::Target)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("warmup")
+        .enable_all()
+        .build()
+        .context("cannot start the runtime of the warm-up")
+        .or_exit(Exit::Failure)?;
+    let _within = runtime.enter();
+    let cluster = Cluster::new(resolved.config.clone())
+        .map_err(|error| anyhow!("{}: {error}", resolved.description))
+        .or_exit(Exit::Target)?;
+    let scraper = runtime.block_on(Scraper::find(&resolved.target));
+    let before = cores(&runtime, &scraper, live);
+    let mut warmed = Warmed {
+        threshold: plan.threshold,
+        ready: is_ready(&before, plan),
+        skipped: false,
+        after: before.clone(),
+        before,
+        nodes: 0,
+        jobs: 0,
+        pods: 0,
+        requests: 0,
+        seconds: 0.0,
+    };
+    if warmed.ready {
+        warmed.skipped = true;
+        warmed.seconds = start.elapsed().as_secs_f64();
+        return Ok((warmed, Exit::Success));
+    }
+
+    let mut pool = plan.pool.clone();
+    if plan.eks {
+        runtime
+            .block_on(cloud::prepare_eks(&cluster, &mut pool))
+            .map_err(|error| anyhow!("--eks: {error}"))
+            .or_exit(Exit::Failure)?;
+    }
+    let options = PoolOptions {
+        timeout: plan.timeout,
+        ..PoolOptions::default()
+    };
+    let added = {
+        let steps = live.steps();
+        let news = |event: &PoolEvent| steps.now(vc::describe(&pool.name, event));
+        runtime.block_on(nodepool::add(&cluster, &pool, &options, &stop, &news))
+    };
+    let done = match added {
+        Ok(_) => {
+            warmed.nodes = pool.nodes;
+            load_and_job(
+                plan,
+                &resolved,
+                config,
+                &runtime,
+                &cluster,
+                &stop,
+                live,
+                &mut warmed,
+            )
+        }
+        Err(error) => Err(vc::failed(error)),
+    };
+    // A signal asked for an end, not for what was made to stay.
+    let steps = live.steps();
+    let news = |event: &PoolEvent| steps.now(vc::describe(&pool.name, event));
+    let deleted = runtime.block_on(nodepool::delete(
+        &cluster,
+        &pool.name,
+        &options,
+        &Stop::new(),
+        &news,
+    ));
+    drop(steps);
+    let exit = done?;
+    deleted.map_err(vc::failed)?;
+    warmed.after = cores(&runtime, &scraper, live);
+    warmed.ready = is_ready(&warmed.after, plan);
+    warmed.seconds = start.elapsed().as_secs_f64();
+    Ok((warmed, exit))
+}
+
+fn is_ready(cores: &BTreeMap<String, Option<u32>>, plan: &Warmup) -> bool {
+    // EKS has two instances and puts clients on either.
+    let needed = if plan.eks { 2 } else { 1 };
+    let ready = cores
+        .values()
+        .filter(|cores| cores.is_some_and(|cores| cores >= plan.threshold))
+        .count();
+    ready >= needed
+}
+
+fn cores(
+    runtime: &tokio::runtime::Runtime,
+    scraper: &Scraper,
+    live: &Live,
+) -> BTreeMap<String, Option<u32>> {
+    let scrape = runtime.block_on(scraper.scrape());
+    for failure in &scrape.failures {
+        live.say(&format!(
+            "warning: cores of {}: {}",
+            failure.instance, failure.error
+        ));
+    }
+    scrape.cores().into_iter().collect()
+}
+
+/// The Job again and again on its own thread, as long as the load lasts.
+#[allow(clippy::too_many_arguments, reason = "all of one warm-up")]
+fn load_and_job(
+    plan: &Warmup,
+    resolved: &target::Resolved,
+    config: LoadConfig,
+    runtime: &tokio::runtime::Runtime,
+    cluster: &Cluster,
+    stop: &Stop,
+    live: &mut Live,
+    warmed: &mut Warmed,
+) -> Result<Exit, Failed> {
+    let seed = run::drawn_seed();
+    let run_id = run::run_id(SystemTime::now(), seed);
+    let id: RunId = run_id.parse().or_exit(Exit::Failure)?;
+    // Ends with the load, and with the user's stop.
+    let job_stop = Stop::new();
+    let session = Arc::new(Session::new(
+        cluster.clone(),
+        id.clone(),
+        Vec::new(),
+        Instant::now(),
+        job_stop.clone(),
+    ));
+    let job = runtime.spawn(job::repeat(Arc::clone(&session), plan.job.clone()));
+    let loaded = (|| {
+        let text = profile_text(plan);
+        let profile = profile::parse(&text, Path::new("warmup.yaml"), false)
+            .or_exit(Exit::Failure)?
+            .profile;
+        let resolved_profile = profile
+            .resolve(&profile::Overrides::default())
+            .or_exit(Exit::Failure)?;
+        let mut plugins = Plugins::new(kperf_runtime::Limits::default()).or_exit(Exit::Failure)?;
+        let specs = specs(&profile, &resolved_profile, &mut plugins)?;
+        let mut config = config;
+        config.take(&resolved_profile);
+        let mut load = Load::connect(
+            &resolved.target,
+            &resolved.description,
+            resolved.in_process_server(),
+            &specs,
+            config,
+            &run_id,
+            seed,
+        )?;
+        Ok(load.run(&specs, stop, &mut Shown { live: &mut *live }))
+    })();
+    job_stop.stop();
+    let repeated = runtime.block_on(job).unwrap_or_else(|error| job::Repeated {
+        failure: Some(error.to_string()),
+        ..job::Repeated::default()
+    });
+    warmed.jobs = repeated.jobs;
+    warmed.pods = repeated.jobs * u64::from(plan.job.pods);
+    let objects = session.objects();
+    if !objects.is_empty() {
+        let report = runtime.block_on(cleanup::clean(
+            cluster,
+            &id,
+            Some(&objects),
+            Duration::from_secs(300),
+            |_| {},
+        ));
+        say_clean(&report, &id, live);
+        if !report.is_complete() {
+            return Ok(Exit::LeftBehind);
+        }
+    }
+    let phases = loaded?;
+    warmed.requests = phases
+        .iter()
+        .flat_map(|phase| &phase.result.series)
+        .map(|series| series.sent)
+        .sum();
+    if let Some(failure) = repeated.failure {
+        return Err(Failed {
+            exit: Exit::Failure,
+            error: anyhow!("the Job in namespace {}: {failure}", plan.job.namespace),
+        });
+    }
+    Ok(match phases.last().map(|phase| &phase.result.ended) {
+        Some(Ended::Failed(error)) => {
+            live.say(&format!("the load ended early: {}", error.message));
+            Exit::Plugin
+        }
+        Some(Ended::Interrupted) => Exit::Interrupted,
+        _ => Exit::Success,
+    })
+}
+
+/// kperf's mix: cheap lists from the cache, and some that go through to etcd.
+fn profile_text(plan: &Warmup) -> String {
+    format!(
+        "version: 1\ndescription: warm-up\nspecs:\n- rate: {}\n  total: {}\n  conns: {}\n  client: {}\n  \
+         contentType: json\n  requests:\n  \
+         - {{shares: 1000, staleList: {{version: v1, resource: pods}}}}\n  \
+         - {{shares: 100, quorumList: {{version: v1, resource: pods, limit: 1000}}}}\n  \
+         - {{shares: 100, quorumList: {{version: v1, resource: events, limit: 1000}}}}\n",
+        plan.rate, plan.total, plan.conns, plan.clients
+    )
+}
+
+struct Shown<'a> {
+    live: &'a mut Live,
+}
+
+impl Watcher for Shown<'_> {
+    fn begin(&mut self, plan: &PhasePlan) {
+        self.live.begin(plan);
+    }
+
+    fn interval(&mut self, plan: &PhasePlan, interval: Interval) {
+        self.live.interval(plan, &interval);
+    }
+
+    fn end(&mut self) {
+        self.live.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> Warmup {
+        Warmup {
+            pool: PoolSpec::new("warmup"),
+            job: JobSpec::default(),
+            rate: 200.0,
+            total: 100_000,
+            conns: 100,
+            clients: 1000,
+            threshold: 8,
+            eks: false,
+            timeout: Duration::from_secs(1),
+        }
+    }
+
+    #[test]
+    fn the_profile_is_one() {
+        let read = profile::parse(&profile_text(&plan()), Path::new("w"), false).unwrap();
+        let resolved = read
+            .profile
+            .resolve(&profile::Overrides::default())
+            .unwrap();
+        assert_eq!(resolved.conns, 100);
+        let spec = &resolved.specs[0];
+        assert_eq!(
+            (spec.rate, spec.total, spec.client),
+            (200.0, Some(100_000), 1000)
+        );
+        assert_eq!(spec.entries.len(), 3);
+    }
+
+    #[test]
+    fn one_instance_is_enough_but_on_eks() {
+        let cores = |all: &[Option<u32>]| {
+            all.iter()
+                .enumerate()
+                .map(|(index, cores)| (format!("10.0.0.{index}:443"), *cores))
+                .collect::<BTreeMap<_, _>>()
+        };
+        let mut plan = plan();
+        assert!(is_ready(&cores(&[Some(2), Some(8)]), &plan));
+        assert!(!is_ready(&cores(&[Some(7), None]), &plan));
+        assert!(!is_ready(&cores(&[]), &plan));
+        plan.eks = true;
+        assert!(!is_ready(&cores(&[Some(2), Some(8)]), &plan));
+        assert!(is_ready(&cores(&[Some(9), Some(8)]), &plan));
+    }
+}
