@@ -13,6 +13,7 @@ use crate::{
 };
 
 pub mod cleanup;
+pub mod merge;
 pub mod net;
 pub mod output;
 pub mod plugin;
@@ -51,6 +52,8 @@ pub enum Command {
     },
     /// Delete what an earlier run created and did not delete.
     Cleanup(cleanup::CleanupArgs),
+    /// Merge reports of shards, pods and days into one.
+    Merge(Box<merge::MergeArgs>),
     /// Network benchmarks by measuring programs such as iperf3.
     Net {
         /// What to do.
@@ -80,6 +83,7 @@ pub fn dispatch(cli: Cli) -> Result<Exit, Failed> {
         Command::Run(args) => run::run(*args, live),
         Command::Runner { command } => runner::run(command, live),
         Command::Cleanup(args) => cleanup::run(&args, &live),
+        Command::Merge(args) => merge::run(&args, &live),
         Command::Net { command } => net::run(command, &live),
         Command::Validate(args) => validate::run(&args, &live),
         Command::Plugin { command } => plugin::run(&command),
@@ -91,9 +95,11 @@ pub fn dispatch(cli: Cli) -> Result<Exit, Failed> {
 fn start_log(verbose: u8, plain: bool) {
     use std::io::IsTerminal as _;
     let ours = |level: &str| {
-        ["host", "load", "runtime", "cluster", "network", "sim"]
-            .map(|room| format!("kperf_{room}={level}"))
-            .join(",")
+        [
+            "host", "load", "merge", "runtime", "cluster", "network", "sim",
+        ]
+        .map(|room| format!("kperf_{room}={level}"))
+        .join(",")
     };
     let default = match verbose {
         0 => "warn".to_owned(),

@@ -1,5 +1,7 @@
 //! The terminal summary: what a person reads when a run is over.
 
+mod runners;
+
 use std::fmt::Write as _;
 
 use kperf_runtime::report as doc;
@@ -20,8 +22,10 @@ fn write(report: &doc::Summary, out: &mut String) -> std::fmt::Result {
     write_bulks(report, out)?;
     write_distributions(report, out)?;
     for metric in &report.metrics {
-        // Those of loads stand with their phases.
-        if !matches!(metric.name.as_str(), "achieved-rate" | "received-rate") {
+        // Those of loads stand with their phases, those of runners in their table.
+        if !matches!(metric.name.as_str(), "achieved-rate" | "received-rate")
+            && !runners::is_line(metric)
+        {
             writeln!(
                 out,
                 "{:<14} {} {}{}",
@@ -32,6 +36,7 @@ fn write(report: &doc::Summary, out: &mut String) -> std::fmt::Result {
             )?;
         }
     }
+    runners::write(report, out)?;
     if report.phases.len() > 1 && report.phases.iter().all(|phase| !is_bulk(phase)) {
         writeln!(out, "all phases")?;
         writeln!(
@@ -110,7 +115,12 @@ fn write_phase(report: &doc::Summary, phase: &doc::Phase, out: &mut String) -> s
             .find(|counter| counter.name == name)
             .map_or(0, |counter| counter.value)
     };
-    writeln!(out, "{} against {}", phase.name, report.server)?;
+    let server = match report.server.as_str() {
+        // Merged reports may be of several.
+        "" => "several servers",
+        server => server,
+    };
+    writeln!(out, "{} against {server}", phase.name)?;
     write_load(&setting, out)?;
     writeln!(
         out,
@@ -206,7 +216,11 @@ fn is_bulk(phase: &doc::Phase) -> bool {
 fn write_load<'a>(setting: &impl Fn(&str) -> &'a str, out: &mut String) -> std::fmt::Result {
     writeln!(
         out,
-        "  load         {}, {} connections, {} clients, {}, {} shard(s) ({}), seed {}",
+        "  load         {}{}, {} connections, {} clients, {}, {} shard(s) ({}), seed {}",
+        match setting("runners") {
+            "?" => String::new(),
+            runners => format!("{runners} runner(s), together "),
+        },
         match setting("rate") {
             "0" => "closed loop".to_owned(),
             rate => format!("{rate}/s open loop"),
