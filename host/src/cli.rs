@@ -19,6 +19,7 @@ pub mod output;
 pub mod plugin;
 pub mod run;
 pub mod runner;
+pub mod shell;
 pub mod sim;
 pub mod validate;
 pub mod verbosity;
@@ -70,6 +71,10 @@ pub enum Command {
     },
     /// Serve the in-memory API server until Ctrl-C.
     Sim(sim::SimArgs),
+    /// Print the completions of a shell.
+    Completions(shell::CompletionsArgs),
+    /// Print the manual page, or write all of them.
+    Man(shell::ManArgs),
 }
 
 /// Starts the log and runs the command.
@@ -88,6 +93,8 @@ pub fn dispatch(cli: Cli) -> Result<Exit, Failed> {
         Command::Validate(args) => validate::run(&args, &live),
         Command::Plugin { command } => plugin::run(&command),
         Command::Sim(args) => sim::run(&args),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
     }
 }
 

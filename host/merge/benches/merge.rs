@@ -68,8 +68,8 @@ fn main() {
         stored / 1024.0
     );
     println!(
-        "{:>8} {:>8} {:>9} {:>12} {:>10}",
-        "reports", "threads", "seconds", "reports/s", "peak MiB"
+        "{:>8} {:>8} {:>9} {:>9} {:>14} {:>10}",
+        "reports", "threads", "seconds", "CPU s", "CPU us/report", "peak MiB"
     );
     let few = asked.reports.min(100);
     for (reports, threads) in [(few, 1), (asked.reports, 1), (few, 2), (asked.reports, 2)] {
@@ -86,19 +86,20 @@ fn main() {
                     .output()
                     .unwrap();
                 let text = String::from_utf8(output.stdout).unwrap();
-                let (seconds, peak) = text.trim().split_once(' ').unwrap();
-                (
-                    seconds.parse::<f64>().unwrap(),
-                    peak.parse::<f64>().unwrap(),
-                )
+                let numbers = text.split_whitespace().map(|one| one.parse().unwrap());
+                let [seconds, cpu, peak] = numbers.collect::<Vec<f64>>()[..] else {
+                    unreachable!("three numbers");
+                };
+                (seconds, cpu, peak)
             })
             .min_by(|one, other| one.0.total_cmp(&other.0))
             .unwrap();
         println!(
-            "{reports:>8} {threads:>8} {:>9.3} {:>12.0} {:>10.1}",
+            "{reports:>8} {threads:>8} {:>9.3} {:>9.3} {:>14.1} {:>10.1}",
             best.0,
-            reports as f64 / best.0,
-            best.1
+            best.1,
+            best.1 / reports as f64 * 1e6,
+            best.2
         );
     }
     fs::remove_dir_all(&dir).unwrap();
@@ -156,7 +157,7 @@ fn path(dir: &Path, number: usize) -> PathBuf {
     dir.join(format!("runner-{number}.json"))
 }
 
-/// Prints seconds and peak MiB of this process.
+/// Prints seconds, seconds of CPU and peak MiB of this process.
 fn merge(dir: &Path, reports: usize, threads: usize) {
     let numbers: Vec<usize> = (0..reports).collect();
     let begin = Instant::now();
@@ -180,5 +181,7 @@ fn merge(dir: &Path, reports: usize, threads: usize) {
         merged.runners.iter().map(|line| line.sent).sum::<u64>()
     );
     let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();
-    println!("{seconds} {}", usage.max_rss() as f64 / 1024.0);
+    let cpu = usage.user_time() + usage.system_time();
+    let cpu = cpu.tv_sec() as f64 + cpu.tv_usec() as f64 / 1e6;
+    println!("{seconds} {cpu} {}", usage.max_rss() as f64 / 1024.0);
 }
