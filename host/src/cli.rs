@@ -15,6 +15,7 @@ use crate::{
 pub mod audit;
 pub mod cleanup;
 pub mod data;
+pub mod merge;
 pub mod net;
 pub mod opened;
 pub mod output;
@@ -22,6 +23,7 @@ pub mod plugin;
 pub mod run;
 pub mod runner;
 pub mod server;
+pub mod shell;
 pub mod sim;
 pub mod table;
 pub mod validate;
@@ -60,6 +62,8 @@ pub enum Command {
     Audit(Box<audit::AuditArgs>),
     /// Delete what an earlier run created and did not delete.
     Cleanup(cleanup::CleanupArgs),
+    /// Merge reports of shards, pods and days into one.
+    Merge(Box<merge::MergeArgs>),
     /// Network benchmarks by measuring programs such as iperf3.
     Net {
         /// What to do.
@@ -91,6 +95,10 @@ pub enum Command {
     },
     /// Serve the in-memory API server until Ctrl-C.
     Sim(sim::SimArgs),
+    /// Print the completions of a shell.
+    Completions(shell::CompletionsArgs),
+    /// Print the manual page, or write all of them.
+    Man(shell::ManArgs),
 }
 
 /// Starts the log and runs the command.
@@ -105,6 +113,7 @@ pub fn dispatch(cli: Cli) -> Result<Exit, Failed> {
         Command::Runner { command } => runner::run(command, live),
         Command::Audit(args) => audit::run(&args, &live),
         Command::Cleanup(args) => cleanup::run(&args, &live),
+        Command::Merge(args) => merge::run(&args, &live),
         Command::Net { command } => net::run(command, &live),
         Command::Data { command } => data::run(command, &live),
         Command::Vc { command } => vc::run(command, &live),
@@ -115,6 +124,8 @@ pub fn dispatch(cli: Cli) -> Result<Exit, Failed> {
         Command::Validate(args) => validate::run(&args, &live),
         Command::Plugin { command } => plugin::run(&command),
         Command::Sim(args) => sim::run(&args),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
     }
 }
 
@@ -122,9 +133,11 @@ pub fn dispatch(cli: Cli) -> Result<Exit, Failed> {
 fn start_log(verbose: u8, plain: bool) {
     use std::io::IsTerminal as _;
     let ours = |level: &str| {
-        ["host", "load", "runtime", "cluster", "network", "sim"]
-            .map(|room| format!("kperf_{room}={level}"))
-            .join(",")
+        [
+            "host", "load", "merge", "runtime", "cluster", "network", "sim",
+        ]
+        .map(|room| format!("kperf_{room}={level}"))
+        .join(",")
     };
     let default = match verbose {
         0 => "warn".to_owned(),

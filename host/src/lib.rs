@@ -4,9 +4,9 @@
 //! [`profile`] (what the user asked for) → [`target`] (where to) → [`plugins`] (found, loaded, configured) →
 //! `kperf_load` (paced, sent, measured) → [`report`] (one typed document) → [`summary`] on the terminal and
 //! [`export`] through exporter plugins into [`sink`]s. [`run`] assembles them for loads, [`benchmark`] for
-//! benchmarks, [`warmup`] for warm-ups; [`server_side`] adds what the server says of itself, [`prometheus`] what a
-//! Prometheus saw; [`live`] shows progress; [`threshold`] and [`exit`] say how it ended; [`cli`] turns arguments into
-//! calls.
+//! benchmarks, [`warmup`] for warm-ups; [`merge`] makes one report of many; [`server_side`] adds what the server says
+//! of itself, [`prometheus`] what a Prometheus saw; [`live`] shows progress; [`threshold`] and [`exit`] say how it
+//! ended; [`cli`] turns arguments into calls.
 #![deny(missing_docs)]
 
 pub mod benchmark;
@@ -15,6 +15,7 @@ pub mod exit;
 pub mod export;
 pub mod live;
 pub mod load;
+pub mod merge;
 pub mod network;
 pub mod plugins;
 pub mod profile;

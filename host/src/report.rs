@@ -287,7 +287,9 @@ fn series(series: &Series) -> doc::Series {
     }
 }
 
-fn histogram(measured: &hdrhistogram::Histogram<u64>) -> doc::Histogram {
+/// A histogram with its quantiles, ready to be written.
+#[must_use]
+pub fn histogram(measured: &hdrhistogram::Histogram<u64>) -> doc::Histogram {
     let count = measured.len();
     if count == 0 {
         return doc::Histogram {

@@ -1,5 +1,6 @@
 //! The terminal summary: what a person reads when a run is over.
 
+mod runners;
 mod server;
 
 use std::fmt::Write as _;
@@ -22,9 +23,10 @@ fn write(report: &doc::Summary, out: &mut String) -> std::fmt::Result {
     write_bulks(report, out)?;
     write_distributions(report, out)?;
     for metric in &report.metrics {
-        // Those of loads stand with their phases, those of the server in a block of their own.
+        // Those of loads stand with their phases, those of the server and of runners in blocks of their own.
         if !matches!(metric.name.as_str(), "achieved-rate" | "received-rate")
             && !server::is_server(metric)
+            && !runners::is_line(metric)
         {
             writeln!(
                 out,
@@ -36,6 +38,7 @@ fn write(report: &doc::Summary, out: &mut String) -> std::fmt::Result {
             )?;
         }
     }
+    runners::write(report, out)?;
     if report.phases.len() > 1 && report.phases.iter().all(|phase| !is_bulk(phase)) {
         writeln!(out, "all phases")?;
         writeln!(
@@ -115,7 +118,12 @@ fn write_phase(report: &doc::Summary, phase: &doc::Phase, out: &mut String) -> s
             .find(|counter| counter.name == name)
             .map_or(0, |counter| counter.value)
     };
-    writeln!(out, "{} against {}", phase.name, report.server)?;
+    let server = match report.server.as_str() {
+        // Merged reports may be of several.
+        "" => "several servers",
+        server => server,
+    };
+    writeln!(out, "{} against {server}", phase.name)?;
     write_load(&setting, out)?;
     writeln!(
         out,
@@ -211,7 +219,11 @@ fn is_bulk(phase: &doc::Phase) -> bool {
 fn write_load<'a>(setting: &impl Fn(&str) -> &'a str, out: &mut String) -> std::fmt::Result {
     writeln!(
         out,
-        "  load         {}, {} connections, {} clients, {}, {} shard(s) ({}), seed {}",
+        "  load         {}{}, {} connections, {} clients, {}, {} shard(s) ({}), seed {}",
+        match setting("runners") {
+            "?" => String::new(),
+            runners => format!("{runners} runner(s), together "),
+        },
         match setting("rate") {
             "0" => "closed loop".to_owned(),
             rate => format!("{rate}/s open loop"),

@@ -12,11 +12,11 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{document as doc, wit};
 
-/// The whole document but its intervals.
+/// The whole document but its intervals; the whole histograms of sums only when `derived`.
 ///
 /// # Errors
 /// When a value cannot be written as JSON.
-pub(crate) fn report(whole: wit::Summary) -> serde_json::Result<doc::Report> {
+pub(crate) fn report(whole: wit::Summary, derived: bool) -> serde_json::Result<doc::Report> {
     Ok(doc::Report {
         schema: doc::SCHEMA_NAME,
         run_id: whole.run_id,
@@ -40,16 +40,16 @@ pub(crate) fn report(whole: wit::Summary) -> serde_json::Result<doc::Report> {
             .map(object_table)
             .collect::<Result<_, _>>()?,
         thresholds: whole.thresholds.into_iter().map(threshold).collect(),
-        overall: series(whole.overall, true),
+        overall: series(whole.overall, derived),
         series: whole
             .series
             .into_iter()
-            .map(|one| series(one, true))
+            .map(|one| series(one, derived))
             .collect(),
         phases: whole
             .phases
             .into_iter()
-            .map(phase)
+            .map(|one| phase(one, derived))
             .collect::<Result<_, _>>()?,
         intervals: None,
         intervals_dropped: None,
@@ -73,7 +73,7 @@ pub(crate) fn interval(one: wit::Interval, with_histograms: bool) -> doc::Interv
     }
 }
 
-fn phase(one: wit::Phase) -> serde_json::Result<doc::Phase> {
+fn phase(one: wit::Phase, derived: bool) -> serde_json::Result<doc::Phase> {
     Ok(doc::Phase {
         name: one.name,
         start: rfc3339(one.start_unix_us),
@@ -83,7 +83,7 @@ fn phase(one: wit::Phase) -> serde_json::Result<doc::Phase> {
         settings: named(one.settings),
         counters: counters(one.counters),
         metrics: one.metrics.into_iter().map(metric).collect(),
-        overall: series(one.overall, true),
+        overall: series(one.overall, derived),
         series: one
             .series
             .into_iter()

@@ -166,7 +166,7 @@ pub(crate) struct Histogram {
     #[schemars(extend("propertyNames" = { "pattern": "^p[0-9]+([.][0-9]+)?$" }))]
     pub(crate) percentiles_ns: Option<Percentiles>,
     /// The whole histogram in HdrHistogram's V2 encoding, deflated, base64: files merge from this without loss.
-    /// Left out of intervals unless `intervalHistograms` is set.
+    /// Left out of intervals unless `intervalHistograms` is set, and of sums if `derivedHistograms` is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     #[schemars(extend("contentEncoding" = "base64"))]

@@ -33,6 +33,9 @@ struct Config {
     intervals: bool,
     /// Include the whole histograms of every series in every interval. Without it intervals carry percentiles only.
     interval_histograms: bool,
+    /// Include the whole histograms of what is a sum of others: `overall`, `series` of the run and `overall` of its
+    /// phases. Without them a document has half the size, and `kperf-host merge` takes it all the same.
+    derived_histograms: bool,
     /// Most bytes of intervals that are kept, as JSON text. Later ones are left out and counted in
     /// `intervals_dropped`.
     #[schemars(range(max = 134_217_728))]
@@ -45,6 +48,7 @@ impl Default for Config {
             compact: false,
             intervals: false,
             interval_histograms: false,
+            derived_histograms: true,
             max_interval_bytes: 32 << 20,
         }
     }
@@ -105,7 +109,7 @@ impl Exporter for Json {
     }
 
     fn finish(self, whole: Summary) -> Result<(), Failure> {
-        let mut report = convert::report(whole)?;
+        let mut report = convert::report(whole, self.config.derived_histograms)?;
         if self.config.intervals {
             report.intervals = Some(self.intervals);
             report.intervals_dropped = Some(self.intervals_dropped);

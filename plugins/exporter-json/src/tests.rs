@@ -357,6 +357,24 @@ fn histograms_come_back_whole() {
 }
 
 #[test]
+fn histograms_of_sums_can_be_left_out() {
+    let (whole, _) = written(json!({ "compact": true }), Vec::new(), summary());
+    let config = json!({ "compact": true, "derivedHistograms": false });
+    let (lean, report) = written(config, Vec::new(), summary());
+    assert!(lean.len() < whole.len());
+    let has = |series: &Value| {
+        series["response_time"]
+            .get("hdr_v2_deflate_base64")
+            .is_some()
+    };
+    assert!(!has(&report["overall"]));
+    assert!(!has(&report["series"][0]));
+    assert!(!has(&report["phases"][0]["overall"]));
+    assert!(has(&report["phases"][0]["series"][0]));
+    assert!(report["overall"]["response_time"]["percentiles_ns"]["p99"].is_u64());
+}
+
+#[test]
 fn intervals_are_kept_when_asked_for_and_bounded() {
     let batches = || vec![vec![interval(0), interval(1)], vec![interval(2)]];
     let (_, all) = written(json!({ "intervals": true }), batches(), summary());

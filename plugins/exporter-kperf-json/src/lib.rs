@@ -14,7 +14,7 @@ use serde::Serialize;
 
 /// The words of the typed report.
 mod wit {
-    pub(crate) use kperf_sdk::exporter::{Counter, Histogram, Phase, Series, Summary};
+    pub(crate) use kperf_sdk::exporter::{Counter, Histogram, Metric, Phase, Series, Summary};
     #[cfg(test)]
     pub(crate) use kperf_sdk::exporter::{FailedExchange, Quantile, Samples};
 }

@@ -4,7 +4,8 @@
 //! omissions. Latencies are *service time* (from the actual send), because that is what kperf measures.
 //!
 //! Where kperf's numbers are known to be wrong or missing, ours are right instead:
-//! * `total` is the configured total and, in a run by duration, the number of requests sent (kperf writes 0);
+//! * `total` is the configured total and, in a run by duration, the number of requests sent (kperf writes 0); of
+//!   merged runners it is what they really sent (kperf writes their successes);
 //! * bytes received by `watchList` (kperf writes 0) and the bodies of error answers are counted.
 
 use std::{collections::BTreeMap, time::Duration};
@@ -89,7 +90,9 @@ fn phase_report(phase: &wit::Phase, server: &str, style: Style) -> Report {
     let raw = raw_latencies(std::slice::from_ref(phase), server);
     Report {
         total: total(phase),
-        duration: go_duration(Duration::from_nanos(phase.length_ns)),
+        duration: go_duration(
+            longest(&phase.metrics).unwrap_or(Duration::from_nanos(phase.length_ns)),
+        ),
         errors: errors(phase, server),
         error_stats: error_stats(&phase.overall.errors, style),
         total_received_bytes: phase.overall.received_bytes,
@@ -108,9 +111,11 @@ fn aggregated(whole: &wit::Summary, server: &str, style: Style) -> Report {
         .sum::<u128>();
     Report {
         total: whole.phases.iter().map(total).fold(0, u64::saturating_add),
-        duration: go_duration(Duration::from_nanos(
-            u64::try_from(length_ns).unwrap_or(u64::MAX),
-        )),
+        duration: go_duration(
+            longest(&whole.metrics).unwrap_or_else(|| {
+                Duration::from_nanos(u64::try_from(length_ns).unwrap_or(u64::MAX))
+            }),
+        ),
         errors: whole
             .phases
             .iter()
@@ -124,10 +129,22 @@ fn aggregated(whole: &wit::Summary, server: &str, style: Style) -> Report {
     }
 }
 
-/// The configured total; without one, what was sent.
+/// What the runner took that took longest, as kperf has it for runner groups; only merged reports have it.
+fn longest(metrics: &[wit::Metric]) -> Option<Duration> {
+    let longest = metrics
+        .iter()
+        .find(|metric| metric.name == "longest-runner")?;
+    Duration::try_from_secs_f64(longest.value).ok()
+}
+
+/// The configured total; without one, what was sent. Of merged runners, some may have ended early, so it is what
+/// they sent.
 fn total(phase: &wit::Phase) -> u64 {
-    let configured = phase.settings.iter().find(|setting| setting.key == "total");
-    match configured.and_then(|setting| setting.value.parse::<u64>().ok()) {
+    let setting = |key: &str| phase.settings.iter().find(|setting| setting.key == key);
+    if setting("runners").is_some() {
+        return phase.overall.sent;
+    }
+    match setting("total").and_then(|setting| setting.value.parse::<u64>().ok()) {
         Some(total) if total > 0 => total,
         _ => phase.overall.sent,
     }

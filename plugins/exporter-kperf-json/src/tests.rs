@@ -131,6 +131,27 @@ fn written(config: Value, whole: Summary) -> String {
 }
 
 #[test]
+fn merged_runners_have_what_they_sent_and_the_longest_of_their_lengths() {
+    let longest = |seconds| wit::Metric {
+        name: "longest-runner".to_owned(),
+        value: seconds,
+        unit: "seconds".to_owned(),
+        labels: Vec::new(),
+    };
+    let mut one = phase(&[("total", "4000"), ("runners", "2")]);
+    one.metrics.push(longest(50.000000001));
+    let mut whole = summary(vec![one.clone(), one]);
+    whole.metrics.push(longest(90.25));
+    let report: Value = serde_json::from_str(&written(json!({}), whole.clone())).unwrap();
+    assert_eq!(report["perSpecResults"][0]["total"], 4);
+    assert_eq!(report["perSpecResults"][0]["duration"], "50.000000001s");
+    assert_eq!(report["aggregated"]["total"], 8);
+    assert_eq!(report["aggregated"]["duration"], "1m30.25s");
+    let flat: Value = serde_json::from_str(&written(json!({"format": "flat"}), whole)).unwrap();
+    assert_eq!(flat, report["aggregated"]);
+}
+
+#[test]
 fn the_envelope_is_kperf_s_byte_for_byte() {
     let text = written(
         json!({}),
