@@ -11,25 +11,42 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     os::unix::fs::PermissionsExt,
     path::Path,
-    process::Stdio,
+    process::{Command, Stdio},
     time::Duration,
 };
 
-use kperf_tests::{Kperf, build_plugin, kperf, pushgateway::Pushgateway, repository};
+use kperf_tests::{Kperf, build_plugin, finish, kperf, pushgateway::Pushgateway, repository};
 use serde_json::Value;
 use tool_samples::{Expected, Sample};
 
-/// The shortest run of iperf3.
-const IPERF3: [&str; 8] = [
-    "net",
-    "run",
-    "--benchmark",
-    "iperf3-tcp",
-    "--set",
-    "durationSeconds=1",
-    "--set",
-    "omitSeconds=0",
-];
+/// A run of a tool for one second, on a port that no other test uses.
+fn net_run(kperf: &Kperf, benchmark: &str, more: &[&str]) -> Command {
+    let free = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = format!("port={}", free.local_addr().unwrap().port());
+    let mut arguments = vec![
+        "net",
+        "run",
+        "--benchmark",
+        benchmark,
+        "--set",
+        "durationSeconds=1",
+        "--set",
+        &port,
+    ];
+    if benchmark == "iperf3-tcp" {
+        arguments.extend(["--set", "omitSeconds=0"]);
+    }
+    arguments.extend(more);
+    kperf.command(&arguments)
+}
+
+/// Longest of these runs; it only says that nothing hangs.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// The PATH with a folder before all others.
+fn path_with(folder: &Path) -> String {
+    format!("{}:{}", folder.display(), std::env::var("PATH").unwrap())
+}
 
 /// Metrics of a report by name.
 fn metrics<'a>(report: &'a Value, name: &str) -> Vec<&'a Value> {
@@ -224,8 +241,7 @@ fn pairs_on_this_machine() {
     let kperf = kperf!();
     let gateway = Pushgateway::start();
     let push = gateway.as_ref().map(Pushgateway::output);
-    let mut arguments = IPERF3.to_vec();
-    arguments.extend([
+    let mut arguments = vec![
         "--workers",
         "3",
         "--state",
@@ -236,11 +252,11 @@ fn pairs_on_this_machine() {
         "json=r.json",
         "--threshold",
         "network-bandwidth_bits_per_second >= 1",
-    ]);
+    ];
     if let Some(push) = &push {
         arguments.extend(["--output", push]);
     }
-    let ran = kperf.run(&arguments).expect(0);
+    let ran = finish(net_run(&kperf, "iperf3-tcp", &arguments), LIMIT).expect(0);
     // The matrix: a row for each client.
     assert!(
         ran.stdout.contains("bandwidth_bits_per_second by loopback"),
@@ -340,22 +356,20 @@ fn failing_pairs_beside_others() {
     std::fs::set_permissions(&client, PermissionsExt::from_mode(0o755)).unwrap();
     let gateway = Pushgateway::start();
     let push = gateway.as_ref().map(Pushgateway::output);
-    let mut arguments = IPERF3.to_vec();
-    arguments.extend([
+    let mut arguments = vec![
         "--workers",
         "3",
         "--client-worker",
         "worker-1",
         "--output",
         "json=r.json",
-    ]);
+    ];
     if let Some(push) = &push {
         arguments.extend(["--output", push]);
     }
-    let mut command = kperf.command(&arguments);
-    let path = std::env::var("PATH").unwrap();
-    command.env("PATH", format!("{}:{path}", kperf.path("bin").display()));
-    let ran = kperf_tests::finish(command, Duration::from_secs(120)).expect(1);
+    let mut command = net_run(&kperf, "iperf3-tcp", &arguments);
+    command.env("PATH", path_with(&kperf.path("bin")));
+    let ran = finish(command, LIMIT).expect(1);
     assert!(ran.stdout.contains("connection_refused"), "{}", ran.stdout);
     assert_eq!(ran.stdout.matches("bit/s").count(), 1, "{}", ran.stdout);
     let report = kperf.json("r.json");
@@ -406,8 +420,7 @@ fn paths_are_compared_now_and_later() {
         return;
     }
     let kperf = kperf!();
-    let mut arguments = IPERF3.to_vec();
-    arguments.extend([
+    let arguments = [
         "--path",
         "loopback,loopback6",
         "--client-worker",
@@ -420,8 +433,8 @@ fn paths_are_compared_now_and_later() {
         "json=r.json",
         "--tolerance",
         "loopback6 within 1000% of loopback",
-    ]);
-    let ran = kperf.run(&arguments).expect(0);
+    ];
+    let ran = finish(net_run(&kperf, "iperf3-tcp", &arguments), LIMIT).expect(0);
     for path in ["loopback", "loopback6"] {
         let title = format!("bits_per_second by {path}: mean of 2 samples ±95 % interval");
         assert!(ran.stdout.contains(&title), "{}", ran.stdout);
@@ -539,8 +552,7 @@ fn a_matrix_of_streams_and_sizes() {
         return;
     }
     let kperf = kperf!();
-    let mut arguments = IPERF3.to_vec();
-    arguments.extend([
+    let arguments = [
         "--client-worker",
         "worker-1",
         "--vary",
@@ -549,8 +561,8 @@ fn a_matrix_of_streams_and_sizes() {
         "writeSizeBytes=1024,65536",
         "--results",
         "results.json",
-    ]);
-    let ran = kperf.run(&arguments).expect(0);
+    ];
+    let ran = finish(net_run(&kperf, "iperf3-tcp", &arguments), LIMIT).expect(0);
     let results = kperf.json("results.json");
     let mut seen = Vec::new();
     for result in results["results"].as_array().unwrap() {
@@ -591,21 +603,15 @@ fn fortio_itself() {
     let kperf = kperf!();
     for benchmark in ["fortio-tcp", "fortio-http"] {
         let file = format!("{benchmark}.json");
-        let mut command = kperf.command(&[
-            "net",
-            "run",
-            "--benchmark",
-            benchmark,
-            "--set",
-            "durationSeconds=1",
+        let more = [
             "--set",
             "requestsPerSecond=200",
             "--output",
             &format!("json={file}"),
-        ]);
-        let path = std::env::var("PATH").unwrap();
-        command.env("PATH", format!("{}:{path}", folder.display()));
-        let ran = kperf_tests::finish(command, Duration::from_secs(120)).expect(0);
+        ];
+        let mut command = net_run(&kperf, benchmark, &more);
+        command.env("PATH", path_with(&folder));
+        let ran = finish(command, LIMIT).expect(0);
         assert!(
             ran.stdout.contains("requests_per_second by loopback"),
             "{}",

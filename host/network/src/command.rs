@@ -158,7 +158,7 @@ impl Process {
 }
 
 impl Ended {
-    /// In one sentence, with the last line it wrote.
+    /// In one sentence, with the last two lines it wrote: many programs say why, and then that they end.
     pub(crate) fn sentence(&self) -> String {
         let how = match (&*self.signal, self.exit_code) {
             ("", Some(code)) => format!("it exited with {code}"),
@@ -167,17 +167,19 @@ impl Ended {
         };
         let last = [&self.stderr, &self.stdout].into_iter().find_map(|stream| {
             let text = String::from_utf8_lossy(stream);
-            let line = text.lines().rfind(|line| !line.trim().is_empty())?;
-            let line: String = line
-                .trim()
-                .chars()
-                .filter(|char| !char.is_control())
-                .take(300)
+            let mut lines: Vec<String> = text
+                .lines()
+                .rev()
+                .map(|line| line.trim().chars().filter(|char| !char.is_control()))
+                .map(|line| line.take(300).collect())
+                .filter(|line: &String| !line.is_empty())
+                .take(2)
                 .collect();
-            Some(line)
+            lines.reverse();
+            (!lines.is_empty()).then(|| lines.join("; "))
         });
         match last {
-            Some(line) => format!("{how}: {line}"),
+            Some(lines) => format!("{how}: {lines}"),
             None => how,
         }
     }

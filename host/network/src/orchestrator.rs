@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     error::NetworkError,
@@ -465,6 +465,7 @@ impl Run {
             }
             Some(Event::Left { connection }) => {
                 if let Some(worker) = self.roster.left(connection) {
+                    warn!(worker, "lost");
                     (self.options.progress)(Progress::Lost { worker: &worker });
                 }
                 Wake::Roster

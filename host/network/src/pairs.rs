@@ -1,6 +1,6 @@
 //! Which pairs of workers are measured, and over which paths.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +72,19 @@ impl Placement {
             Self::SameZone => "same-zone",
             Self::OtherZone => "other-zone",
         }
+    }
+}
+
+impl FromStr for Placement {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|placement| placement.word() == word)
+            .ok_or_else(|| {
+                let words = Self::ALL.map(Self::word).join(", ");
+                format!("`{word}` is none of {words}")
+            })
     }
 }
 

@@ -149,7 +149,6 @@ impl Roster {
             .iter_mut()
             .find(|member| matches!(&member.connection, Some((id, _)) if *id == connection))?;
         member.connection = None;
-        warn!(worker = member.info.name, "lost");
         Some(member.info.name.clone())
     }
 

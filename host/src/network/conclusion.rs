@@ -113,15 +113,15 @@ fn verdict(check: &net::Check) -> String {
                 |ratio| format!("{:+.1} %", (ratio - 1.0) * 100.0),
             );
             let certain = match difference.ci95 {
-                None => "; a single sample, so how certain that is cannot be said".to_owned(),
+                None => "; a single sample, so no interval".to_owned(),
                 Some(half) => format!(
-                    "; {} from the limit ±{}{}",
+                    "; {} ±{} from the limit{}",
                     in_unit(difference.value.abs(), unit),
                     in_unit(half, unit),
                     if difference.is_certain() == Some(true) {
                         ""
                     } else {
-                        ", so the limit is within the 95 % interval: uncertain, more samples would tell"
+                        ": uncertain, more samples would tell"
                     }
                 ),
             };
@@ -322,3 +322,6 @@ fn pair(
     labels.retain(|label| !label.value.is_empty());
     labels
 }
+
+#[cfg(test)]
+mod tests;

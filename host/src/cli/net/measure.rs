@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::{
     Args,
-    builder::{PossibleValuesParser, TypedValueParser},
+    builder::{PossibleValuesParser, TypedValueParser as _},
 };
 use kperf_network::{Placement, Selection, Tolerance};
 use serde_json::{Map, Value};
@@ -19,10 +19,12 @@ use crate::{
 /// How tolerances are written, for `--help`.
 pub const TOLERANCES: &str = "Tolerances between paths:
   PATH [METRIC] within N% of PATH
-  The mean of the first path may be at most N % worse than that of the second, for each pair and each set of
-  parameters. Of bandwidths and rates more is better, of times, counts and ratios less. Without METRIC it is the
-  tool's main metric. Where no worker has both paths (pod and host), pairs on the same two nodes are compared.
-  What was not measured is not within any tolerance. Misses end the command with code 3.
+  The mean of the first path may be at most N % worse than that of the second,
+  for each pair and each set of parameters. Of bandwidths and rates more is better,
+  of times, counts and ratios less. Without METRIC it is the tool's main metric.
+  Where no worker has both paths (pod and host), pairs of the same two nodes are
+  compared. What was not measured is not within any tolerance. Misses end the
+  command with code 3.
 ";
 
 /// What is measured.
@@ -59,10 +61,17 @@ pub struct MeasureArgs {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Pairs")]
 pub struct PairArgs {
-    /// Only pairs whose ends are so to one another [default: all].
-    #[arg(long, value_name = "WHERE,…", value_delimiter = ',', value_parser = placements())]
+    /// Only pairs of workers that are on the same node, on other nodes, on other nodes of the same zone, or in other
+    /// zones; several add up [default: all].
+    #[arg(
+        long,
+        value_name = "WHERE,…",
+        value_delimiter = ',',
+        value_parser = PossibleValuesParser::new(Placement::ALL.map(Placement::word))
+            .try_map(|word| word.parse::<Placement>())
+    )]
     pub pairs: Vec<Placement>,
-    /// Only these ways of the traffic, of those that workers have, such as pod, service or host.
+    /// Only over these paths, of those that workers have, such as pod, service or host; a pair needs them at both ends.
     #[arg(long = "path", value_name = "PATH,…", value_delimiter = ',')]
     pub paths: Vec<String>,
     /// Clients only on this node. Repeatable.
@@ -90,16 +99,6 @@ pub struct LimitArgs {
     /// How much worse one path may be than another, for example `pod within 10% of host` (see below). Repeatable.
     #[arg(long = "tolerance", value_name = "EXPRESSION")]
     pub tolerances: Vec<Tolerance>,
-}
-
-/// Placements by their words.
-fn placements() -> impl TypedValueParser<Value = Placement> {
-    let words = PossibleValuesParser::new(Placement::ALL.map(Placement::word));
-    words.try_map(|word| {
-        let known = Placement::ALL.into_iter();
-        let mut of_word = known.filter(|placement| placement.word() == word);
-        of_word.next().ok_or("no such placement")
-    })
 }
 
 impl MeasureArgs {
