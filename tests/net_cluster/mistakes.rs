@@ -13,15 +13,18 @@ fn mistakes_are_said_before_anything_is_created() {
     let words = launch.words.clone();
     let mut said = |more: &[&str], code: i32, parts: &[&str]| {
         launch.words = words.clone();
-        let mut more = more;
-        if let ["--benchmark", benchmark, rest @ ..] = more {
-            let at = launch.words.iter().position(|word| word == "iperf3-tcp");
-            launch.words[at.unwrap()] = (*benchmark).to_owned();
-            more = rest;
+        // A flag that is there already gets another value; --set is given several times.
+        for words in more.chunks(2) {
+            let known = launch.words.iter().position(|word| word == words[0]);
+            match (known, words) {
+                (Some(at), [flag, value]) if *flag != "--set" => {
+                    launch.words[at + 1] = (*value).to_owned();
+                }
+                _ => launch
+                    .words
+                    .extend(words.iter().map(|word| (*word).to_owned())),
+            }
         }
-        launch
-            .words
-            .extend(more.iter().map(|word| (*word).to_owned()));
         let ran = finish(launch.command(), NOT_HANGING).expect(code);
         ran.says(parts);
         assert!(!world.is_there(space), "{more:?}");
@@ -37,13 +40,13 @@ fn mistakes_are_said_before_anything_is_created() {
             ],
         );
     }
-    said(&["--inject", "--host-network"], 2, &["no sidecar"]);
+    said(&["--path", "host", "--inject"], 2, &["no sidecar"]);
     said(
         &["--path", "loopback"],
         2,
         &["loopback", "pod, service and host"],
     );
-    said(&["--host-network", "--path", "pod"], 2, &["--host-network"]);
+    said(&["--path", "pod", "--host-network"], 2, &["--host-network"]);
     said(&["--set", "durationSecond=1"], 2, &["durationSecond"]);
     said(&["--namespace", "No"], 2, &["cannot be the name"]);
     said(
