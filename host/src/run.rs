@@ -122,10 +122,11 @@ pub fn run(job: Job, specs: &[Spec], mut live: Live) -> Result<Exit, Failed> {
     };
     let results = Results {
         metrics: server.metrics,
-        findings: server.findings,
         ..Results::default()
     };
-    let whole = prometheus::with_answers(&facts, &phases, results, &job.thresholds, answers);
+    let mut whole = prometheus::with_answers(&facts, &phases, results, &job.thresholds, answers);
+    // Behind what the client found: a refusal of everything explains a refusal of the metrics.
+    whole.findings.extend(server.findings);
     let missed = whole.thresholds.iter().any(|threshold| !threshold.passed);
     let ended = phases.last().map(|phase| phase.result.ended.clone());
     let failures = deliver(whole, exports, job.summary_on_stderr, &live);

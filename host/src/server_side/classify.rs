@@ -44,10 +44,11 @@ impl Classes {
 pub fn classified(inner: SourceFactory, classes: Arc<Classes>) -> SourceFactory {
     Arc::new(move |shard| {
         let source = inner(shard)?;
-        let known = source.templates().iter().map(|_| None).collect();
+        let known: Vec<_> = source.templates().iter().map(|_| None).collect();
         Ok(Box::new(Classified {
             source,
             classes: Arc::clone(&classes),
+            looked: vec![false; known.len()],
             known,
         }) as Box<dyn Source>)
     })
@@ -58,13 +59,20 @@ struct Classified {
     classes: Arc<Classes>,
     /// By template: what it was for until now.
     known: Vec<Option<Option<RequestKey>>>,
+    /// By template: whether it was looked at in this batch.
+    looked: Vec<bool>,
 }
 
 impl Classified {
     fn look(&mut self, batch: &Batch) {
         let templates = self.source.templates();
         let mut start = 0;
-        let mut looked = vec![false; templates.len()];
+        // With paths of their own alone, and all of them known, there is nothing new.
+        if batch.path_len.is_empty() && self.known.iter().all(Option::is_some) {
+            return;
+        }
+        self.looked.fill(false);
+        let mut left = self.looked.len();
         for row in 0..batch.count as usize {
             let at = |column: &[u32]| column.get(row).copied().unwrap_or_default() as usize;
             let template = at(&batch.template);
@@ -74,7 +82,7 @@ impl Classified {
             let (Some(shape), Some(known), Some(looked)) = (
                 templates.get(template),
                 self.known.get_mut(template),
-                looked.get_mut(template),
+                self.looked.get_mut(template),
             ) else {
                 continue;
             };
@@ -83,6 +91,7 @@ impl Classified {
                 continue;
             }
             *looked = true;
+            left -= 1;
             let path = if path.is_empty() {
                 shape.path.as_str()
             } else {
@@ -92,6 +101,9 @@ impl Classified {
             if known.as_ref() != Some(&key) {
                 self.classes.learn(&shape.series, key.as_ref());
                 *known = Some(key);
+            }
+            if left == 0 {
+                break;
             }
         }
     }
