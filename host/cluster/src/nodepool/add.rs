@@ -174,6 +174,15 @@ impl Adding<'_> {
             .await
             .map_err(PoolError::api(format!("namespace {NAMESPACE}")))?
         {
+            if Instant::now() >= self.deadline {
+                return Err(PoolError::Left {
+                    name: self.spec.name.clone(),
+                    left: format!(
+                        "the namespace {NAMESPACE} of earlier pools, which is being deleted"
+                    ),
+                    within: self.options.timeout,
+                });
+            }
             self.pause(&Seen::default()).await?;
         }
         shared::ensure(&self.session).await

@@ -160,7 +160,8 @@ impl Deleting<'_> {
     async fn pods(&self, names: &HashSet<String>) -> Result<u64, PoolError> {
         let what = "deleting pods";
         let resource = self.resource("v1", "Pod").await?;
-        let mut removed = 0;
+        // By identity: one that hangs on a finalizer for a while is seen more than once.
+        let mut removed = HashSet::new();
         loop {
             let mut found: BTreeMap<String, (String, String)> = BTreeMap::new();
             let bound = Scope {
@@ -179,11 +180,11 @@ impl Deleting<'_> {
                 .await
                 .map_err(|failure| self.failed(what, failure))?;
             if found.is_empty() {
-                return Ok(removed);
+                return Ok(removed.len() as u64);
             }
             let left = found.len() as u64;
             self.tell(left, "pods");
-            removed += left;
+            removed.extend(found.keys().cloned());
             self.kill(&resource, found).await?;
             self.pause(left, "pods").await?;
         }
