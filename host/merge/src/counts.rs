@@ -5,12 +5,12 @@
 //! a test holds the two to the same result.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use flate2::{Decompress, FlushDecompress, Status};
 use hdrhistogram::Histogram;
 use kperf_load::measure::{
     histogram::{DIGITS, HIGHEST_NS, LOWEST_NS},
     time_histogram,
 };
+use libdeflater::Decompressor;
 
 /// Cookies of HdrHistogram's formats; the second digit from the right is the word size, always 1.
 const V2: u32 = 0x1c84_9313;
@@ -26,7 +26,7 @@ pub(crate) type Sparse = [(u32, u64)];
 pub(crate) struct Reader {
     packed: Vec<u8>,
     unpacked: Vec<u8>,
-    inflate: Decompress,
+    inflate: Decompressor,
     buckets: usize,
 }
 
@@ -36,7 +36,7 @@ impl Reader {
         Self {
             packed: Vec::new(),
             unpacked: vec![0; HEADER_BYTES + buckets * MAX_COUNT_BYTES],
-            inflate: Decompress::new(true),
+            inflate: Decompressor::new(),
             buckets,
         }
     }
@@ -74,7 +74,7 @@ impl Reader {
 /// Inflates the payload of a V2 deflate histogram.
 fn unpack<'a>(
     packed: &[u8],
-    inflate: &mut Decompress,
+    inflate: &mut Decompressor,
     unpacked: &'a mut [u8],
 ) -> Result<&'a [u8], String> {
     let damaged = |why: &str| format!("the histogram is cut or damaged: {why}");
@@ -88,15 +88,10 @@ fn unpack<'a>(
     if length as usize != payload.len() {
         return Err(damaged("its length is not what its header says"));
     }
-    inflate.reset(true);
-    match inflate.decompress(payload, unpacked, FlushDecompress::Finish) {
-        Ok(Status::StreamEnd) => {
-            let length = inflate.total_out() as usize;
-            unpacked.get(..length).ok_or_else(|| damaged("too long"))
-        }
-        Ok(_) => Err(damaged("its data does not end where it should")),
-        Err(error) => Err(damaged(&error.to_string())),
-    }
+    let length = inflate
+        .zlib_decompress(payload, unpacked)
+        .map_err(|error| damaged(&error.to_string()))?;
+    unpacked.get(..length).ok_or_else(|| damaged("too long"))
 }
 
 /// Reads the counts of a V2 histogram; returns their sum.
@@ -155,7 +150,14 @@ fn u32_at_start(bytes: &[u8]) -> Option<(u32, &[u8])> {
 }
 
 /// A ZigZag LEB128 number of at most nine bytes, the last with all its eight bits; none at the end or in a cut one.
+#[inline]
 fn zig_zag(bytes: &[u8]) -> Option<(i64, &[u8])> {
+    // Most counts and runs are small.
+    if let Some((byte, rest)) = bytes.split_first()
+        && byte & 0x80 == 0
+    {
+        return Some((i64::from(byte >> 1) ^ -i64::from(byte & 1), rest));
+    }
     let mut value = 0_u64;
     for (at, byte) in bytes.iter().enumerate() {
         let is_last = at + 1 == MAX_COUNT_BYTES;

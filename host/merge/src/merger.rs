@@ -5,6 +5,8 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
+use libdeflater::Decompressor;
+
 use crate::{
     counts::Reader,
     document::{self, Document, Histogram},
@@ -34,6 +36,7 @@ pub struct Options {
 pub struct Merger {
     options: Options,
     shared: Arc<Shared>,
+    inflate: Decompressor,
     inflated: Vec<u8>,
     reader: Reader,
     decoded: Decoded,
@@ -88,6 +91,7 @@ impl Merger {
         Self {
             options,
             shared,
+            inflate: Decompressor::new(),
             inflated: Vec::new(),
             reader: Reader::new(),
             decoded: Decoded::default(),
@@ -123,7 +127,7 @@ impl Merger {
     }
 
     fn try_add(&mut self, runner: &str, bytes: &[u8]) -> Result<(), Problem> {
-        let text = open::open(bytes, &mut self.inflated)?;
+        let text = open::open(bytes, &mut self.inflate, &mut self.inflated)?;
         let document = document::parse(text)?;
         check_sums(&document)?;
         self.decoded.clear();
