@@ -31,8 +31,10 @@ pub mod grant;
 mod in_cluster;
 mod kubeconfig;
 mod operation;
+pub mod parcel;
 mod proxy;
 mod resolve;
+pub mod rights;
 mod run;
 mod server;
 mod session;
@@ -40,6 +42,7 @@ mod source;
 mod stamps;
 mod tls;
 pub mod track;
+pub mod trouble;
 
 pub use error::TargetError;
 pub use operation::{Change, Operation};

@@ -6,6 +6,7 @@ use kperf_cluster::{
     Session,
     api::{Cluster, Scope},
     cleanup::{self, CleanReport},
+    trouble::{Trouble, trouble},
 };
 use kperf_load::Stop;
 use tokio::time::{Instant, sleep};
@@ -13,7 +14,6 @@ use tokio::time::{Instant, sleep};
 use crate::{
     error::LaunchError,
     objects::{ORCHESTRATOR, objects},
-    pods::{Trouble, trouble},
     results::{PREFIX, ResultsTarget, Said, State},
     rights,
     spec::{LaunchSpec, SpecError},
