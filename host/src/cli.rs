@@ -19,6 +19,7 @@ pub mod output;
 pub mod plugin;
 pub mod run;
 pub mod runner;
+pub mod runner_group;
 pub mod sim;
 pub mod validate;
 pub mod verbosity;
@@ -50,6 +51,9 @@ pub enum Command {
         #[command(subcommand)]
         command: runner::RunnerCommand,
     },
+    /// Runner groups: the same load from many pods, or from many processes of this machine, started together.
+    #[command(name = "runnergroup", alias = "rg")]
+    RunnerGroup(runner_group::RunnerGroupArgs),
     /// Delete what an earlier run created and did not delete.
     Cleanup(cleanup::CleanupArgs),
     /// Merge reports of shards, pods and days into one.
@@ -82,6 +86,7 @@ pub fn dispatch(cli: Cli) -> Result<Exit, Failed> {
     match cli.command {
         Command::Run(args) => run::run(*args, live),
         Command::Runner { command } => runner::run(command, live),
+        Command::RunnerGroup(args) => runner_group::run(args, &live),
         Command::Cleanup(args) => cleanup::run(&args, &live),
         Command::Merge(args) => merge::run(&args, &live),
         Command::Net { command } => net::run(command, &live),
@@ -96,7 +101,7 @@ fn start_log(verbose: u8, plain: bool) {
     use std::io::IsTerminal as _;
     let ours = |level: &str| {
         [
-            "host", "load", "merge", "runtime", "cluster", "network", "sim",
+            "host", "load", "merge", "runtime", "cluster", "network", "runners", "sim",
         ]
         .map(|room| format!("kperf_{room}={level}"))
         .join(",")

@@ -4,7 +4,8 @@
 //! [`profile`] (what the user asked for) → [`target`] (where to) → [`plugins`] (found, loaded, configured) →
 //! `kperf_load` (paced, sent, measured) → [`report`] (one typed document) → [`summary`] on the terminal and
 //! [`export`] through exporter plugins into [`sink`]s. [`run`] assembles them for loads, [`benchmark`] for
-//! benchmarks; [`merge`] makes one report of many; [`live`] shows progress; [`threshold`] and [`exit`] say how it ended; [`cli`] turns arguments into calls.
+//! benchmarks; [`runner_group`] has many runners do the same at once; [`merge`] makes one report of many; [`live`] shows
+//! progress; [`threshold`] and [`exit`] say how it ended; [`cli`] turns arguments into calls.
 #![deny(missing_docs)]
 
 pub mod benchmark;
@@ -19,6 +20,7 @@ pub mod plugins;
 pub mod profile;
 pub mod report;
 pub mod run;
+pub mod runner_group;
 pub mod signals;
 pub mod sink;
 pub mod source;

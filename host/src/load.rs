@@ -1,6 +1,10 @@
 //! One load after the other on connections that stand: what a profile, or a benchmark, asks the engine for.
 
-use std::{num::NonZero, sync::Arc, time::Duration};
+use std::{
+    num::NonZero,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::Context as _;
 use http::HeaderValue;
@@ -99,6 +103,7 @@ pub struct Load {
     run_id: String,
     seed: u64,
     gate: Option<Gate>,
+    start_at: Option<SystemTime>,
 }
 
 impl Load {
@@ -138,6 +143,7 @@ impl Load {
             run_id: run_id.to_owned(),
             seed,
             gate: None,
+            start_at: None,
         })
     }
 
@@ -145,6 +151,13 @@ impl Load {
     #[must_use]
     pub fn gated(mut self, gate: Gate) -> Self {
         self.gate = Some(gate);
+        self
+    }
+
+    /// Begins the next phase at a time of the wall clock, if that is ahead.
+    #[must_use]
+    pub fn starting_at(mut self, at: Option<SystemTime>) -> Self {
+        self.start_at = at;
         self
     }
 
@@ -181,9 +194,12 @@ impl Load {
             factory = source::gated(factory, Arc::clone(gate));
         }
         watcher.begin(&plan);
-        let result = self.engine.run(&plan, &factory, stop, &mut |interval| {
-            watcher.interval(&plan, interval);
-        });
+        let at = self.start_at.take();
+        let result = self
+            .engine
+            .run_at(at, &plan, &factory, stop, &mut |interval| {
+                watcher.interval(&plan, interval);
+            });
         watcher.end();
         let verdict = self_check(&result, &plan);
         MeasuredPhase {
