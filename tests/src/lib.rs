@@ -174,6 +174,14 @@ impl Kperf {
 /// A started process; killed with the value, so that a test that fails leaves nothing running.
 pub struct Started(Child);
 
+impl Started {
+    /// A process that is to end with the value.
+    #[must_use]
+    pub fn of(child: Child) -> Self {
+        Self(child)
+    }
+}
+
 impl Deref for Started {
     type Target = Child;
 
