@@ -72,7 +72,8 @@ fn runners_meet_and_report_through_the_api() {
     let server = kperf.sim(&[]);
     let client = Client::from_kubeconfig(&server.kubeconfig).unwrap();
     mixed(&kperf, |text| {
-        text.replace("count: 5", "count: 3")
+        text.replace("name: mixed", "name: carried")
+            .replace("count: 5", "count: 3")
             .replace("total: 200", "total: 80")
     });
     let rg = |words: &[&str]| {
@@ -85,17 +86,17 @@ fn runners_meet_and_report_through_the_api() {
     };
     rg(&["run", "--runner-image=x", "--runnergroup=mixed.yaml"])
         .expect(0)
-        .says(&["runner group mixed is made"]);
+        .says(&["runner group carried is made"]);
     rg(&["run", "--runner-image=x", "--runnergroup=mixed.yaml"])
         .expect(2)
-        .says(&["there is a runner group mixed"]);
-    rg(&["result", "mixed", "--wait=false"])
+        .says(&["there is a runner group carried"]);
+    rg(&["result", "carried", "--wait=false"])
         .expect(1)
-        .says(&["runner mixed-0 is missing: has no report yet"]);
+        .says(&["runner carried-0 is missing: has no report yet"]);
 
-    let from = mounted(&kperf, &client, "mixed");
+    let from = mounted(&kperf, &client, "carried");
     let mut running: Vec<_> = (0..3)
-        .map(|index| runner(&kperf, &server, &from, "mixed", index))
+        .map(|index| runner(&kperf, &server, &from, "carried", index))
         .collect();
     for (index, child) in running.iter_mut().enumerate() {
         let status = wait(child, Duration::from_secs(100)).expect("an end in time");
@@ -125,11 +126,11 @@ fn runners_meet_and_report_through_the_api() {
         .unwrap();
     let bytes = fs::read(&part).unwrap();
     fs::write(&part, &bytes[..bytes.len() / 2]).unwrap();
-    let mut damaged = runner(&kperf, &server, &from, "mixed", 1);
+    let mut damaged = runner(&kperf, &server, &from, "carried", 1);
     let status = wait(&mut damaged, Duration::from_secs(60)).expect("an end in time");
     assert!(!status.success());
     rg(&["result"]).expect(1).says(&[
-        "runner mixed-1-abcde on here is missing: ",
+        "runner carried-1-abcde on here is missing: ",
         "did not arrive as it was sent",
     ]);
 

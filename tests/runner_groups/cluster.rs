@@ -160,7 +160,7 @@ fn two_groups_one_of_which_loses_a_runner() {
             .replace("total: 200", "total: 120")
     });
     kperf.write(
-        "lists.yaml",
+        "nodes.yaml",
         "count: 2\nnodeAffinity: {pool: [load]}\nloadProfile:\n  version: 1\n  specs:\n    - rate: 20\n      total: 60\n      conns: 1\n      client: 4\n      requests:\n        - {shares: 1, staleList: {version: v1, resource: nodes}}\n",
     );
     let made = run(
@@ -173,13 +173,13 @@ fn two_groups_one_of_which_loses_a_runner() {
             "--runnergroup",
             "mixed.yaml",
             "--runnergroup",
-            "lists.yaml",
+            "nodes.yaml",
             "--runner-flowcontrol",
             "workload-low:500",
         ],
     )
     .expect(0);
-    made.says(&["runner group mixed is made", "runner group lists is made"]);
+    made.says(&["runner group mixed is made", "runner group nodes is made"]);
 
     // A second one of the name is refused, and the first one stays.
     run(
@@ -238,8 +238,8 @@ fn two_groups_one_of_which_loses_a_runner() {
             "READY"
         ]
     );
-    assert_eq!((lines[1][0], lines[1][1]), ("lists", "2"));
-    assert_eq!((lines[2][0], lines[2][1]), ("mixed", "5"));
+    assert_eq!((lines[2][0], lines[2][1]), ("nodes", "2"));
+    assert_eq!((lines[1][0], lines[1][1]), ("mixed", "5"));
 
     // Four reports are the result, the fifth is missed.
     let result = run(
@@ -277,7 +277,7 @@ fn two_groups_one_of_which_loses_a_runner() {
         world,
         &[
             "result",
-            "lists",
+            "nodes",
             "--timeout=1m",
             "--output=kperf-json",
             "--output-set=kperf-json.format=flat",
@@ -285,20 +285,20 @@ fn two_groups_one_of_which_loses_a_runner() {
     )
     .expect(0);
     let flat: Value = serde_json::from_str(&flat.stdout).unwrap();
-    assert_eq!(flat["total"], 120, "{flat:#}\n{}", world.logs("lists"));
+    assert_eq!(flat["total"], 120, "{flat:#}\n{}", world.logs("nodes"));
     assert!(flat["percentileLatenciesByURL"].is_object(), "{flat:#}");
 
     rights(&kperf, world);
     pods(world);
 
     // Each goes alone, and the namespace with the last.
-    run(&kperf, world, &["delete", "lists"]).expect(0);
+    run(&kperf, world, &["delete", "nodes"]).expect(0);
     assert_eq!(status_names(&kperf, world), ["mixed"]);
     run(&kperf, world, &["del"])
         .expect(0)
         .says(&["deleted namespace runnergroups-kperf-io"]);
     world.assert_nothing_left();
-    assert!(runners("mixed-").is_empty() && runners("lists-").is_empty());
+    assert!(runners("mixed-").is_empty() && runners("nodes-").is_empty());
     let seeded = world.list("/api/v1/namespaces/ns-0/configmaps?labelSelector=app%3Dsim");
     assert_eq!(seeded.len(), 20, "what is not of the group stays");
 }
@@ -371,7 +371,7 @@ fn rights(kperf: &Kperf, world: &World) {
         ("/api/v1/namespaces/ns-0/secrets".to_owned(), 403),
         (format!("{own}/configmaps"), 403),
         (format!("{own}/configmaps/mixed"), 403),
-        (format!("{own}/configmaps/lists-runner-0"), 403),
+        (format!("{own}/configmaps/nodes-runner-0"), 403),
         (format!("{own}/pods"), 403),
         ("/api/v1/configmaps".to_owned(), 403),
         ("/api/v1/nodes".to_owned(), 403),
