@@ -22,6 +22,7 @@ pub mod output;
 pub mod plugin;
 pub mod run;
 pub mod runner;
+pub mod runner_group;
 pub mod server;
 pub mod shell;
 pub mod sim;
@@ -60,6 +61,9 @@ pub enum Command {
     },
     /// Check limits on what a Prometheus saw in a window of time.
     Audit(Box<audit::AuditArgs>),
+    /// Runner groups: the same load from many pods, or from many processes of this machine, started together.
+    #[command(name = "runnergroup", alias = "rg")]
+    RunnerGroup(runner_group::RunnerGroupArgs),
     /// Delete what an earlier run created and did not delete.
     Cleanup(cleanup::CleanupArgs),
     /// Merge reports of shards, pods and days into one.
@@ -112,6 +116,7 @@ pub fn dispatch(cli: Cli) -> Result<Exit, Failed> {
         Command::Run(args) => run::run(*args, live),
         Command::Runner { command } => runner::run(command, live),
         Command::Audit(args) => audit::run(&args, &live),
+        Command::RunnerGroup(args) => runner_group::run(args, &live),
         Command::Cleanup(args) => cleanup::run(&args, &live),
         Command::Merge(args) => merge::run(&args, &live),
         Command::Net { command } => net::run(command, &live),
@@ -134,7 +139,7 @@ fn start_log(verbose: u8, plain: bool) {
     use std::io::IsTerminal as _;
     let ours = |level: &str| {
         [
-            "host", "load", "merge", "runtime", "cluster", "network", "sim",
+            "host", "load", "merge", "runtime", "cluster", "network", "runners", "sim",
         ]
         .map(|room| format!("kperf_{room}={level}"))
         .join(",")

@@ -4,9 +4,9 @@
 //! [`profile`] (what the user asked for) → [`target`] (where to) → [`plugins`] (found, loaded, configured) →
 //! `kperf_load` (paced, sent, measured) → [`report`] (one typed document) → [`summary`] on the terminal and
 //! [`export`] through exporter plugins into [`sink`]s. [`run`] assembles them for loads, [`benchmark`] for
-//! benchmarks, [`warmup`] for warm-ups; [`merge`] makes one report of many; [`server_side`] adds what the server says
-//! of itself, [`prometheus`] what a Prometheus saw; [`live`] shows progress; [`threshold`] and [`exit`] say how it
-//! ended; [`cli`] turns arguments into calls.
+//! benchmarks, [`warmup`] for warm-ups; [`runner_group`] has many runners do the same at once, [`merge`] makes one
+//! report of many; [`server_side`] adds what the server says of itself, [`prometheus`] what a Prometheus saw; [`live`]
+//! shows progress; [`threshold`] and [`exit`] say how it ended; [`cli`] turns arguments into calls.
 #![deny(missing_docs)]
 
 pub mod benchmark;
@@ -22,6 +22,7 @@ pub mod profile;
 pub mod prometheus;
 pub mod report;
 pub mod run;
+pub mod runner_group;
 pub mod server_side;
 pub mod signals;
 pub mod sink;

@@ -1,6 +1,10 @@
 //! One load after the other on connections that stand: what a profile, or a benchmark, asks the engine for.
 
-use std::{num::NonZero, sync::Arc, time::Duration};
+use std::{
+    num::NonZero,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::Context as _;
 use http::HeaderValue;
@@ -101,6 +105,7 @@ pub struct Load {
     seed: u64,
     gate: Option<Gate>,
     classes: Option<Arc<Classes>>,
+    start_at: Option<SystemTime>,
 }
 
 impl Load {
@@ -141,6 +146,7 @@ impl Load {
             seed,
             gate: None,
             classes: None,
+            start_at: None,
         })
     }
 
@@ -155,6 +161,13 @@ impl Load {
     #[must_use]
     pub fn classified(mut self, classes: Arc<Classes>) -> Self {
         self.classes = Some(classes);
+        self
+    }
+
+    /// Begins the next phase at a time of the wall clock, if that is ahead.
+    #[must_use]
+    pub fn starting_at(mut self, at: Option<SystemTime>) -> Self {
+        self.start_at = at;
         self
     }
 
@@ -194,9 +207,12 @@ impl Load {
             factory = classify::classified(factory, Arc::clone(classes));
         }
         watcher.begin(&plan);
-        let result = self.engine.run(&plan, &factory, stop, &mut |interval| {
-            watcher.interval(&plan, interval);
-        });
+        let at = self.start_at.take();
+        let result = self
+            .engine
+            .run_at(at, &plan, &factory, stop, &mut |interval| {
+                watcher.interval(&plan, interval);
+            });
         watcher.end();
         let verdict = self_check(&result, &plan);
         MeasuredPhase {

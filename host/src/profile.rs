@@ -9,6 +9,7 @@
 
 mod document;
 mod fields;
+mod group;
 mod kind;
 mod locate;
 mod parse;
@@ -22,6 +23,7 @@ use serde_json::Value;
 
 use document::Document;
 pub use document::yaml_value;
+pub use group::{GroupFile, group};
 pub use problem::{KeyError, Problem, ProfileError};
 pub use resolve::{Overrides, Resolved, ResolvedSpec};
 

@@ -6,7 +6,7 @@
 use std::{
     num::NonZero,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use kperf_load::{
@@ -58,12 +58,47 @@ pub struct Job {
 ///
 /// # Errors
 /// Nothing was measured: the plan, a plugin, the target or an output was not usable.
-pub fn run(job: Job, specs: &[Spec], mut live: Live) -> Result<Exit, Failed> {
-    let start = SystemTime::now();
-    let seed = job.seed.unwrap_or_else(drawn_seed);
-    let run_id = run_id(start, seed);
+pub fn run(job: Job, specs: &[Spec], live: Live) -> Result<Exit, Failed> {
     let stop = Stop::new();
     signals::install(&stop);
+    run_with(job, specs, live, &stop, None)
+}
+
+/// After so long without a request a server may close its connections; they are opened anew before the start.
+const STALE: Duration = Duration::from_secs(45);
+
+/// What is different in a run that is one of several.
+pub struct OneOfMany<'a> {
+    /// Unlike that of any other run.
+    pub run_id: String,
+    /// What else is to be known of it.
+    pub environment: Vec<(String, String)>,
+    /// Called once all connections stand; says when to begin, and may wait for others before that.
+    pub ready: &'a mut dyn FnMut() -> Result<SystemTime, Failed>,
+}
+
+/// The same for a run that is stopped by `stop`, and may be one of several that begin together.
+///
+/// # Errors
+/// As [`run`]; and what it means to be ready.
+pub fn run_with(
+    job: Job,
+    specs: &[Spec],
+    mut live: Live,
+    stop: &Stop,
+    one: Option<OneOfMany<'_>>,
+) -> Result<Exit, Failed> {
+    let mut start = SystemTime::now();
+    let seed = job.seed.unwrap_or_else(drawn_seed);
+    let (mut ready, mut environment_of_run) = (None, Vec::new());
+    let run_id = match one {
+        Some(one) => {
+            ready = Some(one.ready);
+            environment_of_run = one.environment;
+            one.run_id
+        }
+        None => run_id(start, seed),
+    };
 
     let resolved = target::resolve(&job.target).or_exit(Exit::Target)?;
     for warning in &resolved.warnings {
@@ -75,20 +110,34 @@ pub fn run(job: Job, specs: &[Spec], mut live: Live) -> Result<Exit, Failed> {
     let exports = Exports::begin(job.outputs, &run_id)?;
     // The first look goes on while connections are opened, and is over before the first phase.
     let mut observer = Observer::begin(&resolved.target, resolved.in_process_server(), job.server);
-    let mut load = Load::connect(
-        &resolved.target,
-        &resolved.description,
-        resolved.in_process_server(),
-        specs,
-        job.load,
-        &run_id,
-        seed,
-    )?;
-    let classes = Arc::new(Classes::default());
+    let connect = || {
+        Load::connect(
+            &resolved.target,
+            &resolved.description,
+            resolved.in_process_server(),
+            specs,
+            job.load.clone(),
+            &run_id,
+            seed,
+        )
+    };
+    let mut load = connect()?;
+    let connected = Instant::now();
     if let Some(observer) = &mut observer {
-        load = load.classified(Arc::clone(&classes));
         observer.ready();
     }
+    let agreed = ready.as_mut().map(|ready| ready()).transpose()?;
+    if let Some(agreed) = agreed {
+        start = agreed;
+        if connected.elapsed() > STALE {
+            load = connect()?;
+        }
+    }
+    let classes = Arc::new(Classes::default());
+    if observer.is_some() {
+        load = load.classified(Arc::clone(&classes));
+    }
+    let mut load = load.starting_at(agreed);
     let mut watcher = Shown {
         live: &mut live,
         exports: &exports,
@@ -96,14 +145,14 @@ pub fn run(job: Job, specs: &[Spec], mut live: Live) -> Result<Exit, Failed> {
         intervals: 0,
     };
     let begin = SystemTime::now();
-    let phases = load.run(specs, &stop, &mut watcher);
+    let phases = load.run(specs, stop, &mut watcher);
     let end = SystemTime::now();
     let server = observer.map_or_else(Default::default, |observer| {
-        server_side::results(&observer.finish(&stop), &phases, Some(&classes))
+        server_side::results(&observer.finish(stop), &phases, Some(&classes))
     });
 
     let answers = job.prometheus.map_or_else(Default::default, |source| {
-        source.about_run(begin, end, &stop, |text| live.say(text))
+        source.about_run(begin, end, stop, |text| live.say(text))
     });
 
     let facts = RunFacts {
@@ -111,7 +160,10 @@ pub fn run(job: Job, specs: &[Spec], mut live: Live) -> Result<Exit, Failed> {
         description: job.description,
         labels: job.labels,
         server: resolved.target.url(),
-        environment: environment(&resolved.description),
+        environment: environment(&resolved.description)
+            .into_iter()
+            .chain(environment_of_run)
+            .collect(),
         plugins: plugin_uses(
             specs
                 .iter()

@@ -12,6 +12,7 @@ mod transport;
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use kperf_load::Stop;
 use serde_json::Value;
 
 pub use discovery::Resource;
@@ -20,6 +21,7 @@ pub use request::{DeleteOptions, FIELD_MANAGER, Manifest, PatchType, Prepared, S
 pub use retry::RetryLimits;
 
 use discovery::Discovery;
+use retry::Repeatable;
 use transport::{MAX_BODY_BYTES, Transport};
 
 /// Objects asked for with one request.
@@ -233,6 +235,29 @@ impl Cluster {
         Ok((items, continue_token))
     }
 
+    /// The `metadata` of objects, all pages.
+    ///
+    /// # Errors
+    /// All that a request can meet.
+    pub async fn metadata(
+        &self,
+        resource: &Resource,
+        scope: &Scope,
+    ) -> Result<Vec<Value>, ApiFailure> {
+        let mut all = Vec::new();
+        let mut continue_token = String::new();
+        loop {
+            let page = self
+                .list_metadata(resource, scope, PAGE, &continue_token)
+                .await?;
+            all.extend(page.items);
+            continue_token = page.continue_token;
+            if continue_token.is_empty() {
+                return Ok(all);
+            }
+        }
+    }
+
     pub(crate) async fn list_metadata(
         &self,
         resource: &Resource,
@@ -366,6 +391,19 @@ impl Cluster {
             .await
             .map(drop)
     }
+}
+
+/// A call that may be repeated, tried again where that helps: for half a minute or so, or until `stop`.
+///
+/// # Errors
+/// The last failure.
+pub async fn patiently<T, F>(stop: &Stop, call: impl FnMut() -> F) -> Result<T, ApiFailure>
+where
+    F: Future<Output = Result<T, ApiFailure>>,
+{
+    retry::with_retries(&RetryLimits::default(), Repeatable::Yes, stop, call)
+        .await
+        .result
 }
 
 fn continue_token_of(list: &Value) -> String {

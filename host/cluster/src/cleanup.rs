@@ -37,6 +37,15 @@ pub struct RunObjects {
 }
 
 impl RunObjects {
+    /// Kinds that a run created objects of, each with the namespaces (none for kinds without); for who did not record
+    /// them, but knows.
+    pub fn of_kinds(kinds: impl IntoIterator<Item = (Arc<Resource>, BTreeSet<String>)>) -> Self {
+        Self {
+            kinds: kinds.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
     /// Notes a kind in a namespace (empty for kinds without one).
     pub(crate) fn add(&mut self, resource: &Arc<Resource>, namespace: &str) {
         let known = self

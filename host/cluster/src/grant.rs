@@ -239,6 +239,34 @@ fn is_default(own: &BTreeSet<String>, request: &Request<'_>) -> bool {
 }
 
 impl Grant {
+    /// Where it holds; none = everywhere.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
+    /// The same as a rule of a Role or ClusterRole. None for `*` as a resource: RBAC's covers every subresource
+    /// (`exec`, `proxy`, `token`) as well, which was not granted.
+    #[must_use]
+    pub fn rule(&self) -> Option<serde_json::Value> {
+        if self.resource == "*" {
+            return None;
+        }
+        let resource = match self.subresource.as_str() {
+            "" => self.resource.clone(),
+            subresource => format!("{}/{subresource}", self.resource),
+        };
+        // RBAC's `*` is more verbs than there are here, `impersonate` among them.
+        let verbs: Vec<&str> = Verb::ALL
+            .iter()
+            .filter(|verb| self.verbs.is_empty() || self.verbs.contains(verb))
+            .map(|verb| verb.as_str())
+            .collect();
+        Some(serde_json::json!({
+            "apiGroups": [self.group], "resources": [resource], "verbs": verbs,
+        }))
+    }
+
     fn covers(&self, request: &Request<'_>) -> bool {
         let fits = |pattern: &str, text: &str| pattern == "*" || pattern == text;
         (self.verbs.is_empty() || self.verbs.contains(&request.verb))

@@ -35,8 +35,10 @@ mod in_cluster;
 mod kubeconfig;
 pub mod nodepool;
 mod operation;
+pub mod parcel;
 mod proxy;
 mod resolve;
+pub mod rights;
 mod run;
 mod server;
 pub mod server_metrics;
@@ -45,6 +47,7 @@ mod source;
 mod stamps;
 mod tls;
 pub mod track;
+pub mod trouble;
 
 pub use error::TargetError;
 pub use operation::{Change, Operation};

@@ -59,6 +59,8 @@ pub struct ConnectReport {
 
 /// All shards start so much after the last of them is ready, so that they start together.
 const START_MARGIN: Duration = Duration::from_millis(1);
+/// Who waits for the start looks so often whether it is stopped.
+const STOP_CHECK: Duration = Duration::from_millis(50);
 /// A shard that says nothing is looked after so often.
 const HEALTH_CHECK: Duration = Duration::from_millis(500);
 
@@ -138,6 +140,18 @@ impl Engine {
         stop: &Stop,
         on_interval: &mut dyn FnMut(Interval),
     ) -> PhaseResult {
+        self.run_at(None, plan, source, stop, on_interval)
+    }
+
+    /// The same, begun at a time of the wall clock if that is ahead: sources are open before it, and only then is waited.
+    pub fn run_at(
+        &mut self,
+        at: Option<SystemTime>,
+        plan: &PhasePlan,
+        source: &SourceFactory,
+        stop: &Stop,
+        on_interval: &mut dyn FnMut(Interval),
+    ) -> PhaseResult {
         // Client i works on connection i mod conns, so the first clients are spread over all shards.
         let shards = self.config.shards.min(plan.clients.max(1));
         let mut merge = Merge::new(plan, shards);
@@ -205,6 +219,9 @@ impl Engine {
         for (shard, (names, recycle)) in ready {
             merge.add_shard(shard, &names, recycle);
         }
+        if let Some(at) = at {
+            wait_until(at, stop);
+        }
         let start = Instant::now() + START_MARGIN;
         merge.started(SystemTime::now() + START_MARGIN);
         for sender in starts {
@@ -270,6 +287,21 @@ fn shard_died(shard: u32) -> SourceError {
         message: format!(
             "shard {shard} ended unexpectedly, which is a fault of kperf-host; what the others measured is kept"
         ),
+    }
+}
+
+/// Sleeps until a margin before a time of the wall clock, or until the phase is stopped.
+fn wait_until(at: SystemTime, stop: &Stop) {
+    while !stop.is_stopped() {
+        // A clock that is set meanwhile is followed.
+        let left = at
+            .duration_since(SystemTime::now())
+            .unwrap_or_default()
+            .saturating_sub(START_MARGIN);
+        if left.is_zero() {
+            return;
+        }
+        std::thread::sleep(left.min(STOP_CHECK));
     }
 }
 

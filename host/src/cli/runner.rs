@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use kperf_runners::Place;
 use serde_json::json;
 
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
     export::Output,
     live::Live,
     plugins::Plugins,
+    runner_group::pod,
     sink::Destination,
 };
 
@@ -22,6 +24,38 @@ use crate::{
 pub enum RunnerCommand {
     /// Run a load profile and print kperf's result.
     Run(Box<RunnerRunArgs>),
+    /// Be one runner of a group: what its pods and processes run.
+    #[command(hide = true)]
+    Pod(Box<RunnerPodArgs>),
+}
+
+/// Arguments of `runner pod`.
+#[derive(Debug, Args)]
+pub struct RunnerPodArgs {
+    /// Folder with what the runner is given.
+    #[arg(long, value_name = "DIR")]
+    pub from: PathBuf,
+    /// Folder of its own, made if need be.
+    #[arg(long, value_name = "DIR")]
+    pub work: PathBuf,
+    /// Where it leaves word: kube:NAMESPACE/GROUP or dir:PATH.
+    #[arg(long, value_name = "PLACE")]
+    pub store: Place,
+    /// Its number, from 0.
+    #[arg(long, value_name = "N", env = "JOB_COMPLETION_INDEX")]
+    pub index: u32,
+    /// Its name, also its user agent.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub name: String,
+    /// Where it runs.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub node: String,
+    /// Target flags.
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Engine flags.
+    #[command(flatten)]
+    pub engine: EngineArgs,
 }
 
 /// Arguments of `runner run`.
@@ -61,7 +95,10 @@ pub struct RunnerRunArgs {
 /// # Errors
 /// Bad input, a plugin or a target that cannot be used.
 pub fn run(command: RunnerCommand, live: Live) -> Result<Exit, Failed> {
-    let RunnerCommand::Run(mut args) = command;
+    let mut args = match command {
+        RunnerCommand::Run(args) => args,
+        RunnerCommand::Pod(args) => return pod(*args, live),
+    };
     args.target.empty_kubeconfig_is_in_cluster();
     let mut plugins = Plugins::new(limits(256)).or_exit(Exit::Failure)?;
     let profile = run::read_profile(&args.config, args.lenient, &live)?;
@@ -92,4 +129,18 @@ pub fn run(command: RunnerCommand, live: Live) -> Result<Exit, Failed> {
             .map_or(Destination::Stdout, Destination::File),
     }];
     crate::run::run(job, &specs, live)
+}
+
+fn pod(args: RunnerPodArgs, live: Live) -> Result<Exit, Failed> {
+    let runner = pod::Runner {
+        from: args.from,
+        work: args.work,
+        store: args.store,
+        index: args.index,
+        name: args.name,
+        node: args.node,
+        target: args.target.choice().or_exit(Exit::Usage)?,
+        engine: args.engine,
+    };
+    pod::run(runner, live)
 }

@@ -2,17 +2,20 @@
 
 use std::ffi::{OsStr, OsString};
 
+/// Commands that kperf has, or that do the same. None of their arguments is a number by itself.
+const OF_KPERF: [&str; 4] = ["run", "runner", "runnergroup", "rg"];
+
 /// Turns kperf's `-v LEVEL` into our `-v`, `-vv`, …; everything else stays as it was typed.
 ///
 /// Clap cannot: a `-v` that may take a value would eat the command after it. A number of its own after `-v`
-/// is taken only before or in `run` and `runner`, which have no arguments it could be.
+/// is taken only before or in commands of kperf, which have no arguments it could be.
 pub fn without_levels(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let of_kperf = arguments
         .iter()
         .skip(1)
         .find(|argument| !is_flag(argument) && level(argument).is_none())
-        .is_some_and(|command| command == "run" || command == "runner");
+        .is_some_and(|command| OF_KPERF.iter().any(|known| command == known));
     let mut out = Vec::with_capacity(arguments.len());
     let mut rest = arguments.into_iter().peekable();
     while let Some(argument) = rest.next() {
@@ -71,6 +74,7 @@ mod tests {
             ("k runner run -v 10 --flat", "k runner run -vvv --flat"),
             ("k runner run -v0", "k runner run"),
             ("k run -v=0 --sim", "k run --sim"),
+            ("k -v 2 rg status", "k -v rg status"),
         ] {
             assert_eq!(rewritten(typed), meant);
         }

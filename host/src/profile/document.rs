@@ -38,6 +38,15 @@ impl Document {
         })
     }
 
+    /// What stands under a key of this document, as a document of the same file; positions stay.
+    pub(super) fn below(&self, key: &str) -> Option<Self> {
+        Some(Self {
+            file: self.file.clone(),
+            value: self.value.get(key)?.clone(),
+            root: self.root.as_ref().and_then(|root| root.child(key)),
+        })
+    }
+
     pub(super) fn position(&self, path: &str) -> Option<Position> {
         self.root.as_ref()?.find(path).map(|found| found.0)
     }

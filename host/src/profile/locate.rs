@@ -122,6 +122,15 @@ impl Node {
         Some(found)
     }
 
+    /// The node under a key of a map.
+    pub(super) fn child(&self, key: &str) -> Option<Arc<Self>> {
+        let Content::Map(entries) = &self.content else {
+            return None;
+        };
+        let found = entries.iter().find(|(name, ..)| name == key);
+        found.map(|(_, _, node)| Arc::clone(node))
+    }
+
     /// An entry of a map, or of what is merged into it with `<<`.
     fn entry(&self, key: &str) -> Option<(Position, &Self)> {
         let Content::Map(entries) = &self.content else {

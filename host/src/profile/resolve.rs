@@ -70,6 +70,19 @@ pub struct ResolvedSpec {
     pub path: String,
 }
 
+impl Resolved {
+    /// Gives plugins other names where `name` has one, as [`Profile::to_yaml`] writes them.
+    pub fn rename_plugins(&mut self, name: impl Fn(&Entry) -> Option<String>) {
+        for entry in self.specs.iter_mut().flat_map(|spec| &mut spec.entries) {
+            if let Some(name) = name(entry) {
+                entry.written = name;
+                // A kind of kperf that somebody's file stands in for is that file.
+                entry.kind = None;
+            }
+        }
+    }
+}
+
 impl Profile {
     /// Applies flags and defaults, then checks kperf's rules about specs.
     ///

@@ -339,3 +339,22 @@ fn grants_are_read_and_written() {
         assert!(error.contains("VERBS:RESOURCE"), "{error}");
     }
 }
+
+#[test]
+fn a_rule_of_rbac_is_no_more_than_the_grant() {
+    let rule = |text: &str| text.parse::<Grant>().unwrap().rule();
+    assert_eq!(
+        rule("list,watch:deployments.apps@a"),
+        Some(serde_json::json!({
+            "apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["list", "watch"],
+        }))
+    );
+    assert_eq!(
+        rule("get:pods/log").unwrap()["resources"],
+        serde_json::json!(["pods/log"])
+    );
+    let every = rule("*:pods").unwrap();
+    assert_eq!(every["verbs"].as_array().unwrap().len(), Verb::ALL.len());
+    assert!(!every["verbs"].to_string().contains('*'));
+    assert_eq!(rule("get:*"), None);
+}

@@ -9,6 +9,7 @@ use kperf_cluster::{
     Session,
     api::{Cluster, DeleteOptions, ListBounds, Scope},
     cleanup::{self, CleanReport},
+    trouble::{Trouble, trouble},
 };
 use kperf_load::Stop;
 use tokio::time::{Instant, sleep};
@@ -16,7 +17,6 @@ use tokio::time::{Instant, sleep};
 use crate::{
     error::LaunchError,
     objects::{GRACE_SECONDS, ORCHESTRATOR, objects, workers},
-    pods::{Trouble, trouble},
     results::{PREFIX, ResultsTarget, Said, State, config_map},
     rights,
     spec::{LaunchSpec, SpecError},

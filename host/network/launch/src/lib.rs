@@ -14,16 +14,19 @@ mod error;
 mod launch;
 mod nodes;
 mod objects;
-mod pods;
 mod results;
 mod rights;
 mod spec;
+
+pub use kperf_cluster::{
+    rights::Right,
+    trouble::{Trouble, trouble},
+};
 
 pub use error::LaunchError;
 pub use launch::{Event, Finished, Launched, launch};
 pub use nodes::{ChosenNode, LeftOut, NodeChoice, choose, find_nodes};
 pub use objects::{PlannedWorker, objects, planned_workers};
-pub use pods::{Trouble, trouble};
 pub use results::{ParseTargetError, PublishError, Publisher, ResultsTarget, State};
-pub use rights::{Right, check_rights, required_rights};
+pub use rights::{check_rights, required_rights};
 pub use spec::{Credentials, LaunchSpec, SpecError, TaskPath, ToolPort};

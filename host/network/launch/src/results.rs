@@ -5,30 +5,22 @@
 //! `done` finds them. A ConfigMap holds 1 MiB at most; all of them together hold about 22 MB compressed, which is some
 //! 200 MB of tools' output.
 
-use std::{
-    fmt,
-    io::{Read as _, Write as _},
-    str::FromStr,
-    time::Duration,
-};
+use std::{fmt, str::FromStr, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use flate2::{Compression, read::GzDecoder, write::GzEncoder};
-use kperf_cluster::api::{ApiFailure, Cluster, Code, PatchType};
+use kperf_cluster::{
+    api::{ApiFailure, Cluster, Code, PatchType},
+    parcel::{self, PART_BYTES, Parcel},
+};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use tokio::time::sleep;
 
 use crate::error::LaunchError;
 
 /// Name of the first ConfigMap, and the beginning of the others'.
 pub(crate) const PREFIX: &str = "kperf-results";
-/// Of one part, before base64; a ConfigMap holds 1 MiB with everything.
-const PART_BYTES: usize = 700 << 10;
 /// Made beforehand for every run.
 const PARTS: usize = 32;
-/// Most that is unpacked.
-const MAX_BYTES: u64 = 1 << 30;
 /// How often something is asked for again.
 const TRIES: u32 = 10;
 /// Before it is.
@@ -165,23 +157,25 @@ impl Publisher {
         let Some(results) = results else {
             return self.say(state, message, json!({})).await;
         };
-        let parts = match pack(results) {
-            Ok(parts) => parts,
-            Err(error) => {
-                self.say(State::Failed, &error.to_string(), json!({}))
-                    .await?;
-                return Err(error);
-            }
-        };
-        for (index, part) in parts.iter().enumerate() {
+        let parcel = Parcel::pack(results);
+        if parcel.parts.len() > PARTS {
+            let error = PublishError::TooLarge {
+                bytes: parcel.packed_bytes(),
+                most: PARTS * PART_BYTES,
+            };
+            self.say(State::Failed, &error.to_string(), json!({}))
+                .await?;
+            return Err(error);
+        }
+        for (index, part) in parcel.parts.iter().enumerate() {
             let name = format!("{}-{index}", self.target.prefix);
             self.patch(&name, json!({"binaryData": {"gz": STANDARD.encode(part)}}))
                 .await?;
         }
         let about = json!({
-            "parts": parts.len().to_string(),
+            "parts": parcel.parts.len().to_string(),
             "bytes": results.len().to_string(),
-            "sha256": hex(&Sha256::digest(results)),
+            "sha256": parcel.sha256,
         });
         self.say(state, message, about).await
     }
@@ -272,7 +266,9 @@ impl Said {
                 .map_err(|error| LaunchError::Results(format!("{name}: {error}")))?;
             packed.extend(bytes);
         }
-        unpack(&packed, self.bytes, &self.sha256).map(Some)
+        parcel::unpack(&packed, self.bytes, &self.sha256)
+            .map(Some)
+            .map_err(|error| LaunchError::Results(error.to_string()))
     }
 }
 
@@ -305,43 +301,6 @@ fn is_passing(failure: &ApiFailure) -> bool {
     ) || failure.status >= 500
 }
 
-fn pack(results: &[u8]) -> Result<Vec<Vec<u8>>, PublishError> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    // Into memory nothing fails.
-    let packed = encoder
-        .write_all(results)
-        .and_then(|()| encoder.finish())
-        .unwrap_or_default();
-    let most = PARTS * PART_BYTES;
-    if packed.len() > most {
-        return Err(PublishError::TooLarge {
-            bytes: packed.len(),
-            most,
-        });
-    }
-    Ok(packed.chunks(PART_BYTES).map(<[u8]>::to_vec).collect())
-}
-
-fn unpack(packed: &[u8], bytes: u64, sha256: &str) -> Result<Vec<u8>, LaunchError> {
-    let mut results = Vec::new();
-    GzDecoder::new(packed)
-        // One more, so that the end of the stream is seen and checked.
-        .take(bytes.min(MAX_BYTES) + 1)
-        .read_to_end(&mut results)
-        .map_err(|error| LaunchError::Results(error.to_string()))?;
-    if hex(&Sha256::digest(&results)) == sha256 {
-        Ok(results)
-    } else {
-        Err(LaunchError::Results(
-            "their digest is another than the orchestrator's".to_owned(),
-        ))
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -360,21 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn results_are_what_they_were() {
-        // Digests do not compress.
-        let large: Vec<u8> = (0u32..60_000)
-            .flat_map(|n| Sha256::digest(n.to_le_bytes()).to_vec())
-            .collect();
-        for results in [&b""[..], b"{}", &large] {
-            let parts = pack(results).unwrap();
-            assert!(parts.iter().all(|part| part.len() <= PART_BYTES));
-            let (packed, digest) = (parts.concat(), hex(&Sha256::digest(results)));
-            let bytes = results.len() as u64;
-            assert_eq!(unpack(&packed, bytes, &digest).unwrap(), results);
-            unpack(&packed, bytes, "0").expect_err("another digest");
-            unpack(&packed[..packed.len() / 2], bytes, &digest).expect_err("half of it");
-        }
-        assert!(pack(&large).unwrap().len() > 1);
+    fn there_is_a_name_for_every_part() {
         assert_eq!(names("r").len(), PARTS + 1);
     }
 }

@@ -3,25 +3,12 @@
 use kperf_cluster::{
     api::Cluster,
     grant::{Grant, GrantError},
+    rights::{self, Right},
 };
-use serde_json::{Value, json};
 
 use crate::error::LaunchError;
 
 const RBAC: &str = "rbac.authorization.k8s.io";
-
-/// Verbs on a resource.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Right {
-    /// Such as `create`.
-    pub verbs: &'static [&'static str],
-    /// Empty for the core group.
-    pub group: &'static str,
-    /// Plural.
-    pub resource: &'static str,
-    /// Whether it is needed in the namespace of the run only.
-    pub namespaced: bool,
-}
 
 /// All that a launch and its clean-up need. The right to `patch` ConfigMaps is handed on to the orchestrator; nobody
 /// can hand on more than he has.
@@ -78,19 +65,7 @@ pub fn required_rights() -> Vec<Right> {
 
 /// The same as grants of a session.
 pub(crate) fn grants(namespace: &str) -> Result<Vec<Grant>, GrantError> {
-    required_rights()
-        .iter()
-        .map(|right| {
-            let mut text = format!("{}:{}", right.verbs.join(","), right.resource);
-            if !right.group.is_empty() {
-                text.push_str(&format!(".{}", right.group));
-            }
-            if right.namespaced {
-                text.push_str(&format!("@{namespace}"));
-            }
-            text.parse()
-        })
-        .collect()
+    rights::grants(&required_rights(), namespace)
 }
 
 /// Asks the API server about every right, and names all that are missing at once.
@@ -98,43 +73,9 @@ pub(crate) fn grants(namespace: &str) -> Result<Vec<Grant>, GrantError> {
 /// # Errors
 /// Rights are missing, or the server cannot be asked.
 pub async fn check_rights(cluster: &Cluster, namespace: &str) -> Result<(), LaunchError> {
-    let what = || LaunchError::api("asking which rights there are");
-    let reviews = cluster
-        .kind("authorization.k8s.io/v1", "SelfSubjectAccessReview")
+    let missing = rights::missing(cluster, &required_rights(), namespace)
         .await
-        .map_err(what())?;
-    let mut missing = Vec::new();
-    for right in required_rights() {
-        let mut refused = Vec::new();
-        for verb in right.verbs {
-            let attributes = json!({
-                "verb": verb, "group": right.group, "resource": right.resource,
-                "namespace": if right.namespaced { namespace } else { "" },
-            });
-            let review = json!({
-                "apiVersion": "authorization.k8s.io/v1",
-                "kind": "SelfSubjectAccessReview",
-                "spec": {"resourceAttributes": attributes},
-            });
-            let answer: Value = cluster
-                .create(&reviews, "", &review)
-                .await
-                .map_err(what())?;
-            if answer["status"]["allowed"] != true {
-                refused.push(*verb);
-            }
-        }
-        if !refused.is_empty() {
-            let mut text = format!("{} {}", refused.join("/"), right.resource);
-            if !right.group.is_empty() {
-                text.push_str(&format!(".{}", right.group));
-            }
-            if right.namespaced {
-                text.push_str(&format!(" in {namespace}"));
-            }
-            missing.push(text);
-        }
-    }
+        .map_err(LaunchError::api("asking which rights there are"))?;
     if missing.is_empty() {
         Ok(())
     } else {

@@ -1,0 +1,227 @@
+//! What came of every runner of a group.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use kperf_cluster::{
+    api::{Cluster, ListBounds, Scope},
+    trouble::trouble,
+};
+use kperf_load::Stop;
+use serde_json::Value;
+use tokio::{task::JoinSet, time::Instant};
+
+use crate::{
+    error::GroupError,
+    mail::{Mail, MailState},
+    objects::GROUP_LABEL,
+    plan::Plan,
+    status::{State, Status, statuses},
+    store::{Store, StoreError},
+};
+
+/// Reports that are fetched at once, and so the most that are in memory.
+const PARALLEL: u32 = 16;
+/// Between two looks at a group.
+const POLL: Duration = Duration::from_millis(500);
+const INDEX: &str = "batch.kubernetes.io/job-completion-index";
+
+/// One runner and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Runner {
+    /// From 0.
+    pub index: u32,
+    /// Name of its pod; empty if it never said a word.
+    pub name: String,
+    /// Where it ran.
+    pub node: String,
+    /// What came of it.
+    pub end: End,
+}
+
+/// What came of a runner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Its report, as it wrote it.
+    Reported(Vec<u8>),
+    /// It said why there is none.
+    Failed(String),
+    /// It ended without a word after it was ready, or never was.
+    Silent {
+        /// Whether it was ready.
+        was_ready: bool,
+    },
+}
+
+/// Hands over all runners of a group in their order. A report that cannot be read is a failure of its runner.
+///
+/// # Errors
+/// The store cannot be read.
+pub async fn collect(
+    store: &Store,
+    plan: &Plan,
+    visit: &mut (dyn FnMut(Runner) + Send),
+) -> Result<(), GroupError> {
+    let mut first = 0;
+    while first < plan.count {
+        let next = first.saturating_add(PARALLEL).min(plan.count);
+        let mut fetching: JoinSet<Result<Runner, StoreError>> = JoinSet::new();
+        for index in first..next {
+            let store = store.clone();
+            fetching.spawn(async move { one(&store, index).await });
+        }
+        let mut batch = BTreeMap::new();
+        while let Some(fetched) = fetching.join_next().await {
+            let runner = fetched.map_err(|error| StoreError::new("fetching reports", error))??;
+            batch.insert(runner.index, runner);
+        }
+        batch.into_values().for_each(&mut *visit);
+        first = next;
+    }
+    Ok(())
+}
+
+async fn one(store: &Store, index: u32) -> Result<Runner, StoreError> {
+    let Some(mail) = store.mail(index).await? else {
+        return Ok(Runner {
+            index,
+            name: String::new(),
+            node: String::new(),
+            end: End::Silent { was_ready: false },
+        });
+    };
+    let end = end(store, index, &mail).await;
+    Ok(Runner {
+        index,
+        name: mail.name,
+        node: mail.node,
+        end,
+    })
+}
+
+async fn end(store: &Store, index: u32, mail: &Mail) -> End {
+    match mail.state {
+        MailState::Done => match store.report(index, mail).await {
+            Ok(report) => End::Reported(report),
+            Err(error) => End::Failed(error.to_string()),
+        },
+        MailState::Failed => End::Failed(mail.message.clone()),
+        MailState::Ready => End::Silent { was_ready: true },
+    }
+}
+
+/// What is known of pods of a group that failed, by runner: name, node, reason.
+///
+/// # Errors
+/// The server cannot be asked.
+pub async fn why_missing(
+    cluster: &Cluster,
+    namespace: &str,
+    group: &str,
+) -> Result<BTreeMap<u32, (String, String, String)>, GroupError> {
+    let pods = pods(cluster, namespace, group, "status.phase=Failed").await?;
+    Ok(pods
+        .iter()
+        .filter_map(|pod| {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let index = pod["metadata"]["annotations"][INDEX]
+                .as_str()?
+                .parse()
+                .ok()?;
+            let trouble = trouble(pod)?;
+            let why = if trouble.message.is_empty() {
+                trouble.reason.clone()
+            } else {
+                format!("{}: {}", trouble.reason, trouble.message)
+            };
+            Some((index, (trouble.pod, text(&pod["spec"]["nodeName"]), why)))
+        })
+        .collect())
+}
+
+async fn pods(
+    cluster: &Cluster,
+    namespace: &str,
+    group: &str,
+    field_selector: &str,
+) -> Result<Vec<Value>, GroupError> {
+    let what = || GroupError::api(format!("looking at the pods of runner group {group}"));
+    let pods = cluster.kind("v1", "Pod").await.map_err(what())?;
+    let scope = Scope {
+        namespace: namespace.to_owned(),
+        label_selector: format!("{GROUP_LABEL}={group}"),
+        field_selector: field_selector.to_owned(),
+    };
+    cluster
+        .list(&pods, &scope, ListBounds::default())
+        .await
+        .map_err(what())
+}
+
+/// Waits until all runners of a group are over, or their reports are there; what it is like then. `within` none =
+/// however long it takes. Says what changes, and what keeps pods from running.
+///
+/// # Errors
+/// There is no such group any more, or the server cannot be asked.
+pub async fn finished(
+    cluster: &Cluster,
+    namespace: &str,
+    group: &str,
+    within: Option<Duration>,
+    stop: &Stop,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<Status, GroupError> {
+    let deadline = within.map(|within| Instant::now() + within);
+    let mut said = String::new();
+    let mut troubled = String::new();
+    loop {
+        if stop.is_stopped() {
+            return Err(GroupError::Stopped);
+        }
+        let found = kperf_cluster::api::patiently(stop, || async {
+            match statuses(cluster, namespace, Some(group)).await {
+                Err(GroupError::Api { failure, .. }) => Err(failure),
+                other => Ok(other),
+            }
+        })
+        .await
+        .map_err(GroupError::api("asking how far a runner group is"))??;
+        let Some(status) = found.into_iter().next() else {
+            return Err(StoreError::new(
+                format!("runner group {group}"),
+                format!("there is none of that name in {namespace}"),
+            )
+            .into());
+        };
+        let news = format!(
+            "{group}: {} of {} runners ready, {} reported, {} failed",
+            status.ready, status.count, status.reported, status.failed
+        );
+        if news != said {
+            say(&news);
+            said = news;
+        }
+        if status.state == State::Finished || status.reported == status.count {
+            return Ok(status);
+        }
+        if status.ready + status.failed < status.count {
+            let pending = pods(cluster, namespace, group, "status.phase=Pending").await?;
+            if let Some(trouble) = pending.iter().find_map(trouble) {
+                let text = format!("{group}: {trouble}");
+                if text != troubled {
+                    say(&text);
+                    troubled = text;
+                }
+            }
+        }
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Err(GroupError::TimedOut {
+                name: group.to_owned(),
+                last: said,
+            });
+        }
+        tokio::select! {
+            () = stop.stopped() => {}
+            () = tokio::time::sleep(POLL) => {}
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! One runner: what runs in each pod of a group, and in each process of a local one.
+//!
+//! Unpack (digests) → plugins and profile checked → connections opened → ready → the one start → load → report. Whatever
+//! goes wrong before there is a report is left as a word for whoever asks.
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context as _, anyhow};
+use kperf_cluster::api::Cluster;
+use kperf_load::Stop;
+use kperf_runners::{
+    ClusterStore, DirectoryStore, Mail, MailState, MeetError, PROFILE_FILE, Place, Plan, Store,
+    meet, unpack,
+};
+
+use crate::{
+    cli::{EngineArgs, LoadArgs, run as from_profile},
+    exit::{Exit, Failed, OrExit as _},
+    export::Output,
+    live::Live,
+    plugins::Plugins,
+    run::{self, OneOfMany},
+    signals,
+    sink::Destination,
+    target::{self, TargetChoice},
+};
+
+/// Where the report is before it is left for others.
+const REPORT_FILE: &str = "report.json";
+/// A report is worth waiting for a server that is away.
+const DELIVERY: (u32, Duration) = (5, Duration::from_secs(5));
+
+/// Who this runner is.
+#[derive(Clone, Debug)]
+pub struct Runner {
+    /// What it was given.
+    pub from: PathBuf,
+    /// Its own folder.
+    pub work: PathBuf,
+    /// Where word is left.
+    pub store: Place,
+    /// Its number, from 0.
+    pub index: u32,
+    /// Its name, which is also its user agent; empty = from group and number.
+    pub name: String,
+    /// Where it runs.
+    pub node: String,
+    /// Where its load goes, and, in a cluster, where word is left.
+    pub target: TargetChoice,
+    /// How the engine is set.
+    pub engine: EngineArgs,
+}
+
+/// Is that runner.
+///
+/// # Errors
+/// What kept it from measuring anything; it is left for whoever asks, too.
+pub fn run(mut runner: Runner, live: Live) -> Result<Exit, Failed> {
+    let stop = Stop::new();
+    signals::install(&stop);
+    // Not in its temporary place: components are large, and a pod's own file system cannot be written.
+    std::fs::create_dir_all(&runner.work)
+        .with_context(|| format!("cannot make {}", runner.work.display()))
+        .or_exit(Exit::Failure)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime of the kube client")
+        .or_exit(Exit::Failure)?;
+    let store = store(&runner, &runtime)?;
+    let plan = unpack(&runner.from, &runner.work).or_exit(Exit::Failure);
+    if runner.name.is_empty()
+        && let Ok(plan) = &plan
+    {
+        runner.name = format!("{}-{}", plan.name, runner.index);
+    }
+    let mut mail = Mail::new(MailState::Failed, &runner.name, &runner.node);
+    let measured = plan.and_then(|plan| {
+        let measured = measure(&runner, &plan, &store, &mut mail, &runtime, &stop, live)?;
+        Ok((plan, measured))
+    });
+    match measured {
+        Ok((plan, exit)) => {
+            let delivered = runtime.block_on(deliver(&runner, &plan, &store, mail.clone()));
+            if let Err(error) = &delivered {
+                mail.message = format!("{error:#}");
+                runtime.block_on(store.post(runner.index, &mail)).ok();
+            }
+            delivered.or_exit(Exit::Output)?;
+            Ok(exit)
+        }
+        Err(failed) => {
+            mail.message = failed.to_string();
+            if let Err(error) = runtime.block_on(store.post(runner.index, &mail)) {
+                eprintln!("nobody could be told of the failure: {error}");
+            }
+            Err(failed)
+        }
+    }
+}
+
+fn store(runner: &Runner, runtime: &tokio::runtime::Runtime) -> Result<Store, Failed> {
+    match &runner.store {
+        Place::Directory(folder) => Ok(Store::Directory(DirectoryStore::new(folder))),
+        Place::Cluster { namespace, group } => {
+            let resolved = target::resolve(&runner.target).or_exit(Exit::Target)?;
+            let _within = runtime.enter();
+            let cluster = Cluster::new(resolved.config.clone())
+                .map_err(|error| anyhow!("{}: {error}", resolved.description))
+                .or_exit(Exit::Target)?;
+            // What is to be said is said also when the run is stopped.
+            let store = ClusterStore::new(cluster, namespace, group, Stop::new());
+            Ok(Store::Cluster(store))
+        }
+    }
+}
+
+fn measure(
+    runner: &Runner,
+    plan: &Plan,
+    store: &Store,
+    mail: &mut Mail,
+    runtime: &tokio::runtime::Runtime,
+    stop: &Stop,
+    live: Live,
+) -> Result<Exit, Failed> {
+    if runner.index >= plan.count {
+        return Err(Failed {
+            exit: Exit::Usage,
+            error: anyhow!(
+                "there is no runner {} in a group of {}",
+                runner.index,
+                plan.count
+            ),
+        });
+    }
+    let mut plugins = Plugins::new(from_profile::limits(256)).or_exit(Exit::Failure)?;
+    let profile = from_profile::read_profile(&runner.work.join(PROFILE_FILE), false, &live)?;
+    let load = LoadArgs {
+        user_agent: Some(runner.name.clone()),
+        ..LoadArgs::default()
+    };
+    let (mut job, specs) = from_profile::job(
+        &profile,
+        &load,
+        &runner.engine,
+        runner.target.clone(),
+        &mut plugins,
+        &live,
+    )?;
+    let exporter = plugins.load("json").or_exit(Exit::Plugin)?;
+    job.outputs = vec![Output {
+        name: "json".to_owned(),
+        config: exporter.resolve_config(None).or_exit(Exit::Failure)?,
+        plugin: exporter,
+        destination: Destination::File(report_file(&runner.work)),
+    }];
+    job.seed = Some(plan.seed_of(runner.index));
+    job.load.raw = plan.raw_data;
+    let mut ready = || {
+        eprintln!("{} is ready", runner.name);
+        let start = runtime
+            .block_on(meet(store, plan, runner.index, mail, stop))
+            .map_err(|error| Failed {
+                exit: match error {
+                    MeetError::Stopped => Exit::Interrupted,
+                    _ => Exit::Failure,
+                },
+                error: error.into(),
+            })?;
+        mail.ready_unix_us = unix_us();
+        let ahead = start.start_unix_us.saturating_sub(unix_us());
+        eprintln!(
+            "{} of {} runners start in {} ms",
+            start.ready,
+            plan.count,
+            ahead / 1000
+        );
+        Ok(UNIX_EPOCH + Duration::from_micros(start.start_unix_us))
+    };
+    let one = OneOfMany {
+        // Runs of a group are told apart by number: they begin in the same second.
+        run_id: format!("{}-{}", plan.run, runner.index),
+        environment: vec![
+            ("runner-group".to_owned(), plan.name.clone()),
+            ("node".to_owned(), runner.node.clone()),
+        ],
+        ready: &mut ready,
+    };
+    run::run_with(job, &specs, live, stop, Some(one))
+}
+
+fn report_file(work: &Path) -> PathBuf {
+    work.join(REPORT_FILE)
+}
+
+/// Leaves the report, in a moment of its own among those of the others.
+async fn deliver(runner: &Runner, plan: &Plan, store: &Store, mail: Mail) -> anyhow::Result<()> {
+    let path = report_file(&runner.work);
+    let report = std::fs::read(&path)
+        .with_context(|| format!("the report was not written: {}", path.display()))?;
+    let share = plan.seed_of(runner.index) % 1000;
+    tokio::time::sleep(store.spread(plan).mul_f64(share as f64 / 1000.0)).await;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match store
+            .deliver(runner.index, plan, mail.clone(), &report)
+            .await
+        {
+            Ok(()) => return Ok(()),
+            Err(error) if tries >= DELIVERY.0 => return Err(error.into()),
+            Err(error) => {
+                eprintln!("the report could not be left, trying again: {error}");
+                tokio::time::sleep(DELIVERY.1).await;
+            }
+        }
+    }
+}
+
+fn unix_us() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,224 @@
+//! `rg run --local N`: the whole way with processes of this machine.
+
+use std::{
+    path::Path,
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
+
+use kperf_tests::{finish, kperf, repository};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+
+use crate::{metric, mixed, runners};
+
+#[test]
+fn three_processes_are_one_report() {
+    let kperf = kperf!();
+    let example = repository().join("examples/runner-groups/lists.yaml");
+    let text = std::fs::read_to_string(example).unwrap();
+    assert!(text.contains("duration: 10"));
+    let group = kperf.write("lists.yaml", &text.replace("duration: 10", "total: 100"));
+    let ran = kperf
+        .run(&[
+            "rg",
+            "run",
+            "--local",
+            "3",
+            "--sim",
+            "--seed",
+            "7",
+            "--runnergroup",
+            &format!("file://{}", group.display()),
+            "--output",
+            "json=whole.json",
+            "--output",
+            "kperf-json={group}-kperf.json",
+            "--output-set",
+            "kperf-json.format=flat",
+        ])
+        .expect(0);
+    ran.says(&["lists: 3 of 3 runners ready"]);
+    assert!(
+        ran.stdout.contains("3 runner(s), start skew"),
+        "{}",
+        ran.stdout
+    );
+    for runner in ["lists-0", "lists-1", "lists-2"] {
+        assert!(ran.stdout.contains(runner), "{}", ran.stdout);
+    }
+    let whole = kperf.json("whole.json");
+    assert_eq!(whole["overall"]["sent"], 300);
+    assert_eq!(whole["overall"]["succeeded"], 300);
+    assert_eq!(whole["phases"][0]["overall"]["sent"], 300);
+    assert_eq!(whole["series"].as_array().unwrap().len(), 3);
+    assert_eq!(metric(&whole, "runners"), 3.0);
+    println!("start skew {} s", metric(&whole, "start_skew"));
+    let flat = kperf.json("lists-kperf.json");
+    assert_eq!(flat["total"], 300);
+    assert!(flat["percentileLatencies"].is_array(), "{flat:#}");
+    // Every runner draws its own numbers, and the same ones again with the same seed.
+    let series = |report: &Value| report["series"][0]["sent"].as_u64().unwrap();
+    let again = kperf
+        .run(&[
+            "runnergroup",
+            "run",
+            "--local=3",
+            "--sim",
+            "--seed=7",
+            "--runnergroup",
+            "lists.yaml",
+            "--output=json=again.json",
+        ])
+        .expect(0);
+    drop(again);
+    assert_eq!(series(&kperf.json("again.json")), series(&whole));
+}
+
+#[test]
+fn two_groups_run_at_the_same_time() {
+    let kperf = kperf!();
+    let profile = "
+  version: 1
+  specs:
+    - {total: 50, conns: 1, client: 2, requests: [{shares: 1, staleList: {version: v1, resource: pods}}]}
+";
+    kperf.write("a.yaml", &format!("count: 9\nloadProfile:{profile}"));
+    kperf.write(
+        "b.yaml",
+        &format!("count: 9\nname: other\nloadProfile:{profile}"),
+    );
+    let with = |output: &str| {
+        let words = "rg run --local 2 --sim --runnergroup a.yaml --runnergroup b.yaml --output";
+        let mut words: Vec<&str> = words.split_whitespace().collect();
+        words.push(output);
+        kperf.run(&words)
+    };
+    with("json={group}.json").expect(0);
+    for group in ["a", "other"] {
+        let report = kperf.json(&format!("{group}.json"));
+        assert_eq!(report["overall"]["sent"], 100, "{group}");
+    }
+    with("json=one.json")
+        .expect(2)
+        .says(&["put {group} into the destination"]);
+}
+
+/// One is killed while all are at work: the others count, and it is named.
+#[test]
+fn a_runner_that_dies_is_named() {
+    let kperf = kperf!();
+    let name = format!("mortal-{}", std::process::id());
+    mixed(&kperf, |text| {
+        text.replace("name: mixed", &format!("name: {name}"))
+            .replace("rate: 40", "rate: 25")
+            .replace("total: 200", "total: 100")
+    });
+    let mut command = kperf.command(&[
+        "rg",
+        "run",
+        "--local",
+        "3",
+        "--sim",
+        "--runnergroup",
+        "mixed.yaml",
+        "--output",
+        "json=whole.json",
+    ]);
+    command.stdin(Stdio::null());
+    let begin = format!("{name}-1");
+    let killer = thread::spawn(move || {
+        let end = Instant::now() + Duration::from_secs(60);
+        let id = loop {
+            // Until they agree on a start, there is nothing to kill amid.
+            let started = runners(&begin).into_iter().find(|runner| {
+                let store = runner.store.strip_prefix("dir:").unwrap_or_default();
+                Path::new(store).join("start.json").exists()
+            });
+            if let Some(runner) = started {
+                break runner.id;
+            }
+            assert!(Instant::now() < end, "no start with {begin}");
+            thread::sleep(Duration::from_millis(20));
+        };
+        // 100 requests take four seconds.
+        thread::sleep(Duration::from_millis(1500));
+        kill(Pid::from_raw(id), Signal::SIGKILL).unwrap();
+    });
+    let ran = finish(command, Duration::from_secs(120)).expect(1);
+    killer.join().unwrap();
+    ran.says(&[
+        &format!("runner {name}-1"),
+        "is missing: ended without a report: signal: 9",
+        &format!("1 of 3 runners of group {name} are missing"),
+    ]);
+    let whole = kperf.json("whole.json");
+    assert_eq!(whole["overall"]["sent"], 200);
+    assert_ne!(whole["verdict"], "certified", "somebody is missing");
+    let findings = whole["findings"].to_string();
+    assert!(findings.contains(&format!("{name}-1")), "{findings}");
+    // The limit of the profile is for the whole.
+    assert_eq!(whole["thresholds"][0]["expression"], "response p99 <= 5s");
+    assert!(runners(&name).is_empty(), "nothing is left running");
+}
+
+#[test]
+fn what_is_wrong_is_said_before_anything_runs() {
+    let kperf = kperf!();
+    let run = |text: &str| {
+        kperf.write("group.yaml", text);
+        kperf
+            .run(&[
+                "rg",
+                "run",
+                "--local=2",
+                "--sim",
+                "--runnergroup",
+                "group.yaml",
+            ])
+            .expect(2)
+    };
+    run("cuont: 2\nloadProfile: {version: 1}").says(&[
+        "group.yaml:1:1: cuont: unknown key; did you mean `count`?",
+        "specs must be provided",
+    ]);
+    run("count: 2\nloadProfile:\n  version: 1\n  specs:\n    - requests:\n        - {shares: 1, staleList: {version: v1, resource: pods, limit: 5}}")
+        .says(&["group.yaml:6:"]);
+    kperf
+        .run(&[
+            "rg",
+            "run",
+            "--local=2",
+            "--sim",
+            "--runnergroup",
+            "http://x",
+        ])
+        .expect(2)
+        .says(&["unsupported RunnerGroupSpec's URI scheme: http"]);
+
+    // In a cluster, whatever a stranger's component asks for has to be granted.
+    let server = kperf.sim(&[]);
+    mixed(&kperf, |text| {
+        text.replace("grants: ['get:configmaps@ns-0']\n", "")
+    });
+    let words = "rg run --runner-image x --runnergroup mixed.yaml --kubeconfig";
+    let mut words: Vec<&str> = words.split_whitespace().collect();
+    words.push(server.kubeconfig());
+    kperf
+        .run(&words)
+        .expect(2)
+        .says(&["add --grant 'get:configmaps@ns-0'"]);
+    kperf
+        .run(&[
+            "rg",
+            "run",
+            "--runnergroup=x",
+            "--runner-flowcontrol=exempt",
+        ])
+        .expect(2)
+        .says(&["expected PriorityLevel:MatchingPrecedence format, but got exempt"]);
+}
