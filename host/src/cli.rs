@@ -12,6 +12,7 @@ use crate::{
     live::Live,
 };
 
+pub mod bench;
 pub mod cleanup;
 pub mod data;
 pub mod net;
@@ -48,6 +49,8 @@ pub struct Cli {
 pub enum Command {
     /// Drive load with a plugin or a profile, or run a benchmark, and report what was measured.
     Run(Box<run::RunArgs>),
+    /// Run a scenario of kperf's, or a benchmark of your own, with kperf's output.
+    Bench(bench::BenchArgs),
     /// kperf's own commands, with kperf's flags and output.
     Runner {
         /// What to do.
@@ -98,6 +101,7 @@ pub fn dispatch(cli: Cli) -> Result<Exit, Failed> {
     let live = Live::new(cli.plain);
     match cli.command {
         Command::Run(args) => run::run(*args, live),
+        Command::Bench(args) => bench::run(&args, &live),
         Command::Runner { command } => runner::run(command, live),
         Command::Cleanup(args) => cleanup::run(&args, &live),
         Command::Net { command } => net::run(command, &live),
