@@ -12,6 +12,7 @@ mod density;
 mod ends;
 mod pod_startup;
 mod recorded;
+mod scenario;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
