@@ -6,7 +6,9 @@
 mod board;
 mod bulks;
 mod files;
+mod kperf;
 mod loads;
+mod pools;
 mod powers;
 mod reported;
 mod trackers;
@@ -24,23 +26,32 @@ use kperf_cluster::{
     api::Cluster,
     cleanup::{self, CleanReport},
     grant::Grant,
+    server_metrics::Scraper,
 };
 use kperf_load::{Stop, request::SourceError, result::Ended};
 use kperf_runtime::{
     Failure, Plugin, PluginError,
     benchmark::{RunContext, Verdict},
-    failure,
+    failure, report as doc,
 };
 use serde_json::Value;
 
-use self::{board::Board, loads::Loads, powers::Powers, reported::Reported};
+use self::{
+    board::Board,
+    kperf::Cores,
+    loads::Loads,
+    pools::Pools,
+    powers::Powers,
+    reported::{Reported, Told},
+};
+pub use self::{kperf::KperfResult, pools::PoolPlacement};
 use crate::{
     exit::{Exit, Failed, OrExit as _},
     export::Exports,
     live::Live,
     plugins::Plugins,
     prometheus,
-    report::{self, RunFacts},
+    report::{self, MeasuredPhase, Results, RunFacts},
     run::{self, Job},
     server_side::{self, Observer},
     signals, target,
@@ -69,6 +80,10 @@ pub struct Benchmark {
     pub cleanup_timeout: Duration,
     /// No bars.
     pub plain: bool,
+    /// Where what plays its virtual nodes may run.
+    pub pools: PoolPlacement,
+    /// Whether kperf's result is written too.
+    pub kperf: Option<KperfResult>,
 }
 
 /// What a host call says once the run is being stopped.
@@ -142,8 +157,14 @@ pub fn run(job: Job, benchmark: Benchmark, plugins: Plugins, live: &Live) -> Res
         exports.feed(),
     ));
     let board = Arc::new(Board::new(benchmark.plain));
+    let pools = Arc::new(Pools::new(
+        Arc::clone(&session),
+        Arc::clone(&board),
+        benchmark.pools.clone(),
+    ));
     let powers = Powers {
         session: Arc::clone(&session),
+        pools: Arc::clone(&pools),
         config: resolved.config.clone(),
         reported: Arc::clone(&reported),
         loads: Arc::clone(&loads),
@@ -172,6 +193,15 @@ pub fn run(job: Job, benchmark: Benchmark, plugins: Plugins, live: &Live) -> Res
     if let Some(observer) = &mut observer {
         observer.ready();
     }
+    let scraper = benchmark
+        .kperf
+        .as_ref()
+        .map(|_| runtime.block_on(Scraper::find(&resolved.target)));
+    let cores = || {
+        let scraper = scraper.as_ref()?;
+        runtime.block_on(kperf::cores(scraper))
+    };
+    let cores_before = cores();
     let end = runtime.block_on(async {
         let plugin = benchmark
             .plugin
@@ -192,16 +222,24 @@ pub fn run(job: Job, benchmark: Benchmark, plugins: Plugins, live: &Live) -> Res
     let end_of_plugin = SystemTime::now();
 
     let left = clean_up(&runtime, &session, &benchmark, &reported, live);
+    // Pods that are being deleted are gone only once what plays their nodes has said so: nodes go last.
+    let left = runtime.block_on(pools.clean_up(&benchmark, &reported, live)) || left;
     let (exit, ended) = judge(&end, &reported, &benchmark);
-    let (phases, mut results) = reported.take(measured, ended);
+    let (phases, mut results, told) = reported.take(measured, ended);
     results.metrics.extend(server.metrics);
     results.findings.extend(server.findings);
+    let mut environment = run::environment(&resolved.description);
+    environment.extend(told.environment());
     let facts = RunFacts {
         run_id,
-        description: job.description,
+        description: if told.description.is_empty() {
+            job.description
+        } else {
+            told.description.clone()
+        },
         labels: job.labels,
         server: resolved.target.url(),
-        environment: run::environment(&resolved.description),
+        environment,
         plugins: run::plugin_uses([&*benchmark.plugin].into_iter()),
         start,
     };
@@ -209,15 +247,57 @@ pub fn run(job: Job, benchmark: Benchmark, plugins: Plugins, live: &Live) -> Res
     let answers = job.prometheus.map_or_else(Default::default, |source| {
         source.about_run(start, end_of_plugin, &stop, |text| live.say(text))
     });
-    let whole = prometheus::with_answers(&facts, &phases, results, &job.thresholds, answers);
+    let mut whole = prometheus::with_answers(&facts, &phases, results, &job.thresholds, answers);
     let missed = whole.thresholds.iter().any(|threshold| !threshold.passed);
-    let undelivered = run::deliver(whole, exports, job.summary_on_stderr, live);
+    if benchmark
+        .kperf
+        .as_ref()
+        .is_some_and(|kperf| !kperf.raw_data)
+    {
+        forget_raw(&mut whole);
+    }
+    let mut undelivered = run::deliver(whole, exports, job.summary_on_stderr, live);
+    if let Some(kperf) = &benchmark.kperf
+        && let Err(error) = write_kperf(
+            &runtime,
+            kperf,
+            &facts,
+            phases,
+            &told,
+            (&cores_before, &cores()),
+        )
+    {
+        live.say(&format!("kperf's result: {error:#}"));
+        undelivered = true;
+    }
     Ok(match exit {
         Exit::Success | Exit::Missed if left => Exit::LeftBehind,
         Exit::Success if missed => Exit::Missed,
         Exit::Success if undelivered => Exit::Output,
         exit => exit,
     })
+}
+
+/// kperf's result lists errors one by one; the other outputs have asked for no raw data.
+fn forget_raw(whole: &mut doc::Summary) {
+    for phase in &mut whole.phases {
+        phase.raw = None;
+        phase.failures = Vec::new();
+    }
+}
+
+/// kperf's result, of the loads and nothing else.
+fn write_kperf(
+    runtime: &tokio::runtime::Runtime,
+    kperf: &KperfResult,
+    facts: &RunFacts,
+    mut phases: Vec<MeasuredPhase>,
+    told: &Told,
+    cores: (&Cores, &Cores),
+) -> anyhow::Result<()> {
+    phases.retain(MeasuredPhase::is_load);
+    let loads = report::summary(facts, &phases, Results::default(), &[]);
+    runtime.block_on(kperf.write(loads, told, cores))
 }
 
 /// The plugin's end, or ours for it: on a signal it gets a while to return, then none.

@@ -13,6 +13,7 @@ use crate::{
 };
 
 pub mod audit;
+pub mod bench;
 pub mod cleanup;
 pub mod data;
 pub mod merge;
@@ -53,6 +54,8 @@ pub struct Cli {
 pub enum Command {
     /// Drive load with a plugin or a profile, or run a benchmark, and report what was measured.
     Run(Box<run::RunArgs>),
+    /// Run a scenario of kperf's, or a benchmark of your own, with kperf's output.
+    Bench(bench::BenchArgs),
     /// kperf's own commands, with kperf's flags and output.
     Runner {
         /// What to do.
@@ -114,6 +117,7 @@ pub fn dispatch(cli: Cli) -> Result<Exit, Failed> {
     let live = Live::new(cli.plain);
     match cli.command {
         Command::Run(args) => run::run(*args, live),
+        Command::Bench(args) => bench::run(&args, &live),
         Command::Runner { command } => runner::run(command, live),
         Command::Audit(args) => audit::run(&args, &live),
         Command::RunnerGroup(args) => runner_group::run(args, &live),

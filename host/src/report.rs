@@ -27,6 +27,17 @@ pub struct MeasuredPhase {
     pub verdict: Verdict,
 }
 
+impl MeasuredPhase {
+    /// Whether it is a load, rather than changes that a benchmark made.
+    #[must_use]
+    pub fn is_load(&self) -> bool {
+        !self
+            .settings
+            .iter()
+            .any(|(name, value)| name == "kind" && value == "bulk")
+    }
+}
+
 /// Everything about a run that is not a measurement.
 #[derive(Clone, Debug)]
 pub struct RunFacts {

@@ -84,10 +84,16 @@ pub mod load {
     pub use crate::bindings::kperf::benchmark::load::{Outcome, Phase};
 }
 
+/// Virtual nodes, played by kwok; needs the grant `create:nodes`.
+pub mod nodes {
+    pub use crate::bindings::kperf::benchmark::nodes::{Pool, add_pool, delete_pool};
+}
+
 /// The run itself: files, time, progress, results.
 pub mod run {
     pub use crate::bindings::kperf::benchmark::run::{
-        now_ns, progress, read_file, report_distribution, report_finding, report_metric, sleep,
+        describe, now_ns, progress, read_file, report_distribution, report_fact, report_finding,
+        report_metric, sleep,
     };
 }
 
@@ -107,7 +113,7 @@ pub mod prelude {
     pub use super::tracking::{
         Check, Latency, Milestone, Stamp, Tracked, Tracker, TrackerCounts, TrackerOptions,
     };
-    pub use super::{Benchmark, RunContext, Verdict, clock, load, run};
+    pub use super::{Benchmark, RunContext, Verdict, clock, load, nodes, run};
     pub use crate::config::NoConfig;
     pub use crate::failure::{Failure, Label};
     pub use schemars::{self, JsonSchema};

@@ -24,6 +24,7 @@ wit_bindgen::generate!({
             import kperf:benchmark/cluster@0.1.0;
             import kperf:benchmark/tracking@0.1.0;
             import kperf:benchmark/load@0.1.0;
+            import kperf:benchmark/nodes@0.1.0;
             import kperf:benchmark/run@0.1.0;
             export kperf:core/identity@0.1.0;
             export kperf:workload/generator@0.1.0;

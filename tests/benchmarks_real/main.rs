@@ -13,6 +13,7 @@ mod ends;
 mod in_cluster;
 mod pod_startup;
 mod recorded;
+mod scenario;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -61,7 +61,7 @@ impl Benchmark for WatchPropagation {
             .milestone(Milestone::new("deleted").on_deletion()),
         )?;
         let listing = match config.list_rate {
-            rate if rate > 0.0 => Some(load::Phase::start("lists", &lists(&namespace, rate))?),
+            rate if rate > 0.0 => Some(load::Phase::start("lists", &lists(&namespace, rate), 1)?),
             _ => None,
         };
 

@@ -22,6 +22,7 @@ pub use crate::v0_1::{
     kperf::benchmark::{
         cluster::{Action, BulkOptions, BulkOutcome, Kind, Operation, Scope},
         load::Outcome as LoadOutcome,
+        nodes::Pool as NodePool,
         tracking::{
             Check, Latency, Milestone, MilestoneCount, Stamp, Tracked, TrackerCounts,
             TrackerOptions,

@@ -115,12 +115,13 @@ const EXPORTER_IMPORTS: [&str; 4] = [
     "kperf:report/sink",
 ];
 
-const BENCHMARK_IMPORTS: [&str; 6] = [
+const BENCHMARK_IMPORTS: [&str; 7] = [
     "kperf:core/vocabulary",
     "kperf:core/logging",
     "kperf:benchmark/cluster",
     "kperf:benchmark/tracking",
     "kperf:benchmark/load",
+    "kperf:benchmark/nodes",
     "kperf:benchmark/run",
 ];
 

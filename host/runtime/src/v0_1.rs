@@ -26,6 +26,7 @@ wasmtime::component::bindgen!({
         "kperf:benchmark/cluster": async | trappable,
         "kperf:benchmark/tracking": async | trappable,
         "kperf:benchmark/load": async | trappable,
+        "kperf:benchmark/nodes": async | trappable,
         "kperf:benchmark/run": async | trappable,
         default: trappable,
     },

@@ -12,6 +12,9 @@ const REDRAW: Duration = Duration::from_millis(200);
 /// Between two lines elsewhere, and only when there is something new.
 const LINE: Duration = Duration::from_secs(5);
 
+/// Most trackers that are shown; the others go on unseen.
+const MOST_TRACKERS: usize = 8;
+
 /// What is to be shown. Whoever knows something writes it here; a task shows it.
 pub(crate) struct Board {
     on_terminal: bool,
@@ -97,13 +100,17 @@ impl Board {
 }
 
 impl Now {
+    fn shown_trackers(&self) -> &[Arc<Following>] {
+        self.followed.get(..MOST_TRACKERS).unwrap_or(&self.followed)
+    }
+
     fn lines(&self) -> Vec<String> {
         let step = match (self.what.as_str(), self.total) {
             ("", _) => None,
             (what, 0) => Some(what.to_owned()),
             (what, total) => Some(format!("{what} {}/{total}", self.done)),
         };
-        let trackers = self.followed.iter().filter_map(|tracker| {
+        let trackers = self.shown_trackers().iter().filter_map(|tracker| {
             let (seen, reached) = tracker.progress();
             (seen > 0).then(|| format!("  {}: {reached}", tracker.name()))
         });
@@ -137,19 +144,20 @@ impl Bars {
         self.step.set_position(now.done);
         self.step.set_message(now.what.clone());
         let mut bars = self.trackers.lock();
-        while bars.len() > now.followed.len() {
+        let followed = now.shown_trackers();
+        while bars.len() > followed.len() {
             if let Some(bar) = bars.pop() {
                 bar.finish_and_clear();
             }
         }
-        while bars.len() < now.followed.len() {
+        while bars.len() < followed.len() {
             let bar = self.all.add(ProgressBar::new_spinner());
             if let Ok(style) = ProgressStyle::with_template("  {prefix}: {msg}") {
                 bar.set_style(style);
             }
             bars.push(bar);
         }
-        for (bar, tracker) in bars.iter().zip(&now.followed) {
+        for (bar, tracker) in bars.iter().zip(followed) {
             bar.set_prefix(tracker.name().to_owned());
             bar.set_message(tracker.progress().1);
         }

@@ -5,6 +5,7 @@ use std::{
     path::Path,
     sync::{Arc, atomic::AtomicU32},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use kperf_cluster::Session;
@@ -22,7 +23,7 @@ use kperf_runtime::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::reported::Reported;
+use super::reported::{LoadUse, Reported};
 use crate::{
     export::Feed,
     load::{Load, LoadConfig, Spec, Watcher},
@@ -83,13 +84,20 @@ impl Loads {
         }
     }
 
-    /// Checks the profile, connects, and returns once the phase has begun.
+    /// Checks the profile, connects, and returns once the first phase has begun.
     pub(crate) async fn start(
         &self,
         name: String,
         profile: &str,
+        runners: u32,
     ) -> Result<Box<dyn LoadHandle>, Failure> {
-        let (specs, config) = self.prepare(&name, profile)?;
+        let runners = runners.max(1);
+        let (specs, config) = self.prepare(&name, profile, runners)?;
+        self.reported.load(LoadUse {
+            // It has been read as YAML, of which JSON is a part; what is more than JSON is shown as it was written.
+            profile: serde_json::from_str(profile).unwrap_or_else(|_| profile.into()),
+            runners,
+        });
         let stop = Stop::new();
         let (begun, has_begun) = oneshot::channel();
         let (done, outcome) = oneshot::channel();
@@ -118,6 +126,7 @@ impl Loads {
         let handle = Running {
             stop,
             outcome,
+            ended: None,
             session: Arc::clone(&self.session),
         };
         match has_begun.await {
@@ -138,7 +147,12 @@ impl Loads {
         }
     }
 
-    fn prepare(&self, name: &str, text: &str) -> Result<(Vec<Spec>, LoadConfig), Failure> {
+    fn prepare(
+        &self,
+        name: &str,
+        text: &str,
+        runners: u32,
+    ) -> Result<(Vec<Spec>, LoadConfig), Failure> {
         let wrong =
             |message: String| failure("invalid", format!("load `{name}`: {}", message.trim_end()));
         let read = profile::parse(text, Path::new("profile"), false)
@@ -153,16 +167,20 @@ impl Loads {
                     .to_owned(),
             ));
         }
-        if resolved.specs.len() != 1 {
-            return Err(wrong("it needs exactly one spec".to_owned()));
-        }
         let mut specs = specs(&read.profile, &resolved, &mut self.plugins.lock())
             .map_err(|failed| wrong(failed.to_string()))?;
-        for spec in &mut specs {
-            spec.name = name.to_owned();
+        let several = specs.len() > 1;
+        for (number, spec) in specs.iter_mut().enumerate() {
+            spec.name = if several {
+                format!("{name}-{}", number + 1)
+            } else {
+                name.to_owned()
+            };
+            multiply(spec, runners);
         }
         let mut config = self.config.clone();
         config.take(&resolved);
+        config.conns = config.conns.saturating_mul(runners);
         Ok((specs, config))
     }
 
@@ -177,6 +195,13 @@ impl Loads {
             thread.join().ok();
         }
     }
+}
+
+/// One load does what so many runners would do.
+fn multiply(spec: &mut Spec, runners: u32) {
+    spec.rate_per_sec *= f64::from(runners);
+    spec.total = spec.total.map(|total| total.saturating_mul(runners.into()));
+    spec.clients = spec.clients.saturating_mul(runners);
 }
 
 struct Run {
@@ -208,11 +233,11 @@ impl Run {
             Ok(load) => {
                 let mut load = load.gated(gate(self.session));
                 let phases = load.run(&self.specs, &self.stop, &mut self.watcher);
-                let outcome = phases.first().map(outcome);
+                let outcome = outcome(&phases);
                 for phase in phases {
                     self.reported.phase(phase);
                 }
-                outcome.ok_or_else(|| failure("failed", "the load has no phase"))
+                Ok(outcome)
             }
             Err(failed) => Err(failure("unreachable", failed.to_string())),
         };
@@ -256,23 +281,30 @@ impl Watcher for Intervals {
     fn end(&mut self) {}
 }
 
-fn outcome(phase: &MeasuredPhase) -> LoadOutcome {
-    let result = &phase.result;
+/// What all phases of a load came to.
+fn outcome(phases: &[MeasuredPhase]) -> LoadOutcome {
     let mut response = measure::time_histogram();
     let (mut sent, mut succeeded, mut failed) = (0, 0, 0);
-    for series in &result.series {
-        // Same bounds by construction.
-        response.add(&series.response_time).ok();
-        sent += series.sent;
-        succeeded += series.succeeded;
-        failed += series.failed;
+    let mut length = Duration::ZERO;
+    let mut ended = &Ended::Completed;
+    for phase in phases {
+        for series in &phase.result.series {
+            // Same bounds by construction.
+            response.add(&series.response_time).ok();
+            sent += series.sent;
+            succeeded += series.succeeded;
+            failed += series.failed;
+        }
+        length += phase.result.length;
+        // A phase that does not complete is the last.
+        ended = &phase.result.ended;
     }
-    let seconds = result.length.as_secs_f64();
+    let seconds = length.as_secs_f64();
     LoadOutcome {
         sent,
         succeeded,
         failed,
-        length_ns: u64::try_from(result.length.as_nanos()).unwrap_or(u64::MAX),
+        length_ns: u64::try_from(length.as_nanos()).unwrap_or(u64::MAX),
         achieved_rate: if seconds > 0.0 {
             sent as f64 / seconds
         } else {
@@ -280,11 +312,11 @@ fn outcome(phase: &MeasuredPhase) -> LoadOutcome {
         },
         response_p50_ns: measure::quantile(&response, 0.5).unwrap_or(0),
         response_p99_ns: measure::quantile(&response, 0.99).unwrap_or(0),
-        reason: match &result.ended {
+        reason: match ended {
             Ended::Failed(error) => error.message.clone(),
             _ => String::new(),
         },
-        ended: match result.ended {
+        ended: match ended {
             Ended::Completed => "completed",
             Ended::Interrupted => "interrupted",
             Ended::Failed(_) => "failed",
@@ -297,25 +329,47 @@ fn outcome(phase: &MeasuredPhase) -> LoadOutcome {
 struct Running {
     stop: Stop,
     outcome: oneshot::Receiver<Result<LoadOutcome, Failure>>,
+    /// What it came to, once somebody has looked.
+    ended: Option<Result<LoadOutcome, Failure>>,
     session: Arc<Session>,
 }
 
 impl Running {
     /// Its end, or that of the run, which is then the load's too.
     async fn end(mut self) -> Result<LoadOutcome, Failure> {
-        let ended = tokio::select! {
+        if let Some(ended) = self.ended.take() {
+            return ended;
+        }
+        tokio::select! {
             biased;
-            ended = &mut self.outcome => ended,
+            ended = &mut self.outcome => of_thread(ended),
             () = self.session.stop().stopped() => {
                 self.stop.stop();
-                return Err(super::interrupted());
+                Err(super::interrupted())
             }
-        };
-        match ended {
-            Ok(result) => result,
-            Err(_) => Err(failure("failed", "the load's thread panicked")),
         }
     }
+
+    async fn ended_within(&mut self, timeout: Duration) -> Result<bool, Failure> {
+        if self.ended.is_some() {
+            return Ok(true);
+        }
+        tokio::select! {
+            biased;
+            ended = &mut self.outcome => {
+                self.ended = Some(of_thread(ended));
+                Ok(true)
+            }
+            () = self.session.stop().stopped() => Err(super::interrupted()),
+            () = tokio::time::sleep(timeout) => Ok(false),
+        }
+    }
+}
+
+fn of_thread(
+    ended: Result<Result<LoadOutcome, Failure>, oneshot::error::RecvError>,
+) -> Result<LoadOutcome, Failure> {
+    ended.unwrap_or_else(|_| Err(failure("failed", "the load's thread panicked")))
 }
 
 impl Drop for Running {
@@ -326,6 +380,10 @@ impl Drop for Running {
 }
 
 impl LoadHandle for Running {
+    fn ended_within(&mut self, timeout_ms: u64) -> BoxFuture<'_, Result<bool, Failure>> {
+        Box::pin(self.ended_within(Duration::from_millis(timeout_ms)))
+    }
+
     fn wait(self: Box<Self>) -> BoxFuture<'static, Result<LoadOutcome, Failure>> {
         Box::pin(self.end())
     }
@@ -333,5 +391,27 @@ impl LoadHandle for Running {
     fn stop(self: Box<Self>) -> BoxFuture<'static, Result<LoadOutcome, Failure>> {
         self.stop.stop();
         Box::pin(self.end())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_load_does_the_work_of_all_runners() {
+        let mut spec = Spec {
+            name: "load".to_owned(),
+            rate_per_sec: 2.5,
+            total: Some(1000),
+            duration: None,
+            clients: 4,
+            max_retries: 1,
+            entries: Vec::new(),
+        };
+        multiply(&mut spec, 10);
+        assert_eq!(spec.rate_per_sec, 25.0);
+        assert_eq!((spec.total, spec.clients), (Some(10_000), 40));
+        assert_eq!(spec.max_retries, 1);
     }
 }

@@ -14,8 +14,8 @@ use kperf_cluster::{
 use kperf_runtime::{
     BoxFuture, Failure, Label,
     benchmark::{
-        BenchmarkHost, BulkHandle, BulkOptions, Kind, Latency, LoadHandle, Scope, Tracked,
-        TrackerCounts, TrackerHandle, TrackerOptions,
+        BenchmarkHost, BulkHandle, BulkOptions, Kind, Latency, LoadHandle, NodePool, Scope,
+        Tracked, TrackerCounts, TrackerHandle, TrackerOptions,
     },
     failure,
 };
@@ -26,6 +26,7 @@ use super::{
     bulks::{Changing, Refused},
     files, interrupted,
     loads::Loads,
+    pools::Pools,
     reported::Reported,
     trackers::{self, Following},
 };
@@ -36,6 +37,7 @@ pub(crate) struct Powers {
     pub(crate) config: kube::Config,
     pub(crate) reported: Arc<Reported>,
     pub(crate) loads: Arc<Loads>,
+    pub(crate) pools: Arc<Pools>,
     pub(crate) board: Arc<Board>,
     pub(crate) files: PathBuf,
     pub(crate) epoch: Instant,
@@ -274,14 +276,29 @@ impl BenchmarkHost for Powers {
         &self,
         name: String,
         profile: String,
+        runners: u32,
     ) -> BoxFuture<'_, Result<Box<dyn LoadHandle>, Failure>> {
         Box::pin(async move {
             self.may_change()?;
             tokio::select! {
                 biased;
                 () = self.session.stop().stopped() => Err(interrupted()),
-                started = self.loads.start(name, &profile) => started,
+                started = self.loads.start(name, &profile, runners) => started,
             }
+        })
+    }
+
+    fn add_pool(&self, pool: NodePool) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(async move {
+            self.may_change()?;
+            self.pools.add(pool).await
+        })
+    }
+
+    fn delete_pool(&self, name: String) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(async move {
+            self.may_change()?;
+            self.pools.delete(&name).await
         })
     }
 
@@ -305,6 +322,14 @@ impl BenchmarkHost for Powers {
 
     fn progress(&self, what: String, done: u64, total: u64) {
         self.board.step(what, done, total);
+    }
+
+    fn describe(&self, text: String) {
+        self.reported.describe(text);
+    }
+
+    fn report_fact(&self, name: String, value: String) {
+        self.reported.fact(name, value);
     }
 
     fn report_metric(&self, name: String, value: f64, unit: String, labels: Vec<Label>) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use kperf_load::result::Ended;
 use kperf_runtime::report as doc;
 use parking_lot::Mutex;
+use serde_json::Value;
 
 use crate::report::{self, MeasuredPhase, Results};
 
@@ -35,6 +36,39 @@ fn cut_labels(mut labels: Vec<doc::Label>) -> Vec<doc::Label> {
     labels
 }
 
+/// A load as it was asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LoadUse {
+    /// The load profile, as the benchmark gave it.
+    pub(crate) profile: Value,
+    /// How many did it.
+    pub(crate) runners: u32,
+}
+
+/// What the run was, besides what it measured.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// In words; empty = not said.
+    pub(crate) description: String,
+    /// By name, in the order they were reported.
+    pub(crate) facts: Vec<(String, Value)>,
+    /// In the order they were started.
+    pub(crate) loads: Vec<LoadUse>,
+}
+
+impl Told {
+    /// The facts as the report has them: texts as they are, everything else as JSON.
+    pub(crate) fn environment(&self) -> impl Iterator<Item = (String, String)> {
+        self.facts.iter().map(|(name, value)| {
+            let text = match value {
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            (name.clone(), text)
+        })
+    }
+}
+
 /// What was reported so far.
 #[derive(Default)]
 pub(crate) struct Reported(Mutex<Kept>);
@@ -43,6 +77,7 @@ pub(crate) struct Reported(Mutex<Kept>);
 struct Kept {
     results: Results,
     phases: Vec<MeasuredPhase>,
+    told: Told,
     values: usize,
     rows: usize,
     left_out: u64,
@@ -128,8 +163,41 @@ impl Reported {
         }
     }
 
+    pub(crate) fn describe(&self, text: String) {
+        self.0.lock().told.description = cut(text, TEXT_BYTES);
+    }
+
+    /// Adds a fact, or replaces the one of that name. What is no JSON is a text.
+    pub(crate) fn fact(&self, name: String, value: String) {
+        let (name, value) = (cut(name, WORD_BYTES), cut(value, TEXT_BYTES));
+        let value = serde_json::from_str(&value).unwrap_or(Value::String(value));
+        let mut kept = self.0.lock();
+        let known = kept.told.facts.iter().position(|(known, _)| *known == name);
+        match known.and_then(|at| kept.told.facts.get_mut(at)) {
+            Some((_, known)) => *known = value,
+            None => {
+                let fits = kept.told.facts.len() < MOST_LABELS;
+                if kept.take_if(fits) {
+                    kept.told.facts.push((name, value));
+                }
+            }
+        }
+    }
+
+    pub(crate) fn load(&self, load: LoadUse) {
+        let mut kept = self.0.lock();
+        let fits = kept.told.loads.len() < MOST;
+        if kept.take_if(fits) {
+            kept.told.loads.push(load);
+        }
+    }
+
     /// Everything, at the end of the run.
-    pub(crate) fn take(&self, length: Duration, ended: Ended) -> (Vec<MeasuredPhase>, Results) {
+    pub(crate) fn take(
+        &self,
+        length: Duration,
+        ended: Ended,
+    ) -> (Vec<MeasuredPhase>, Results, Told) {
         let mut kept = std::mem::take(&mut *self.0.lock());
         if kept.left_out > 0 {
             kept.results.findings.push(doc::Finding {
@@ -144,7 +212,7 @@ impl Reported {
         kept.results.length = Some(length);
         kept.results.ended = Some(ended);
         kept.phases.sort_by_key(|phase| phase.result.start);
-        (kept.phases, kept.results)
+        (kept.phases, kept.results, kept.told)
     }
 }
 
@@ -175,9 +243,31 @@ mod tests {
         for _ in 0..=MOST {
             reported.finding("odd", "c".to_owned(), "m".to_owned());
         }
-        let (_, results) = reported.take(Duration::ZERO, Ended::Completed);
+        let (_, results, _) = reported.take(Duration::ZERO, Ended::Completed);
         assert_eq!(results.findings.len(), MOST + 1);
         assert_eq!(results.findings[0].severity, "info");
         assert_eq!(results.findings[MOST].code, "report/left-out");
+    }
+
+    #[test]
+    fn facts_are_json_or_else_texts() {
+        let reported = Reported::default();
+        for (name, value) in [
+            ("podSizeInBytes", "7"),
+            ("interval", "10s"),
+            ("podSizeInBytes", "1024"),
+        ] {
+            reported.fact(name.to_owned(), value.to_owned());
+        }
+        let (_, _, told) = reported.take(Duration::ZERO, Ended::Completed);
+        assert_eq!(
+            told.facts,
+            [
+                ("podSizeInBytes".to_owned(), Value::from(1024)),
+                ("interval".to_owned(), Value::from("10s")),
+            ]
+        );
+        let shown: Vec<_> = told.environment().map(|(_, text)| text).collect();
+        assert_eq!(shown, ["1024", "10s"]);
     }
 }

@@ -14,7 +14,7 @@ use kperf_runtime::{Limits, Plugin, World};
 use serde_json::{Map, Value};
 
 use crate::{
-    benchmark::{self, Benchmark},
+    benchmark::{self, Benchmark, PoolPlacement},
     cli::{
         ContentType, EngineArgs, LoadArgs, TargetArgs,
         audit::PrometheusArgs,
@@ -273,12 +273,7 @@ fn benchmark(
         summary_on_stderr: outputs.iter().any(|output| output.destination.is_stdout()),
         outputs,
     };
-    let files = args
-        .config
-        .as_deref()
-        .and_then(Path::parent)
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let files = folder_of(args.config.as_deref());
     benchmark::run(
         job,
         Benchmark {
@@ -291,22 +286,32 @@ fn benchmark(
             timeout: args.benchmark.timeout,
             cleanup_timeout: args.benchmark.cleanup_timeout,
             plain: live.is_plain(),
+            pools: PoolPlacement::default(),
+            kperf: None,
         },
         plugins,
         live,
     )
 }
 
+/// The folder below which a benchmark may read files: that of its configuration file, else the working directory.
+pub(super) fn folder_of(config: Option<&Path>) -> &Path {
+    config
+        .and_then(Path::parent)
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
 /// What a benchmark's configuration says to the host.
 #[derive(Default)]
-struct HostKeys {
-    thresholds: Vec<String>,
-    grants: Vec<String>,
+pub(super) struct HostKeys {
+    pub(super) thresholds: Vec<String>,
+    pub(super) grants: Vec<String>,
 }
 
 impl HostKeys {
     /// Takes the keys out of a configuration.
-    fn take(config: &mut Value) -> Result<Self, Failed> {
+    pub(super) fn take(config: &mut Value) -> Result<Self, Failed> {
         let mut texts = |key: &str| {
             let Some(value) = config.as_object_mut().and_then(|keys| keys.remove(key)) else {
                 return Ok(Vec::new());
@@ -322,7 +327,7 @@ impl HostKeys {
     }
 }
 
-fn thresholds(place: &str, texts: &[String]) -> Result<Vec<ThresholdSpec>, Failed> {
+pub(super) fn thresholds(place: &str, texts: &[String]) -> Result<Vec<ThresholdSpec>, Failed> {
     texts
         .iter()
         .map(|text| ThresholdSpec::parse(text).with_context(|| format!("{place} {text}")))
@@ -497,7 +502,7 @@ pub fn prepare_profile(
     Ok((profile, resolved))
 }
 
-fn read_config(path: &Path) -> Result<Value, Failed> {
+pub(super) fn read_config(path: &Path) -> Result<Value, Failed> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read --config {}", path.display()))
         .or_exit(Exit::Usage)?;
@@ -506,7 +511,7 @@ fn read_config(path: &Path) -> Result<Value, Failed> {
         .or_exit(Exit::Usage)
 }
 
-fn set_keys(mut config: Value, sets: &[String]) -> Result<Value, Failed> {
+pub(super) fn set_keys(mut config: Value, sets: &[String]) -> Result<Value, Failed> {
     // An empty file is a configuration without keys.
     if config.is_null() {
         config = Value::Object(Map::new());

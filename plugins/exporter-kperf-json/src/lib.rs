@@ -24,7 +24,7 @@ mod wit {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct Config {
     /// `envelope` writes `perSpecResults` and `aggregated` as `kperf runner run` does since 0.3.5; `flat` writes the
-    /// single report of earlier versions and of runner groups.
+    /// single report of earlier versions, `group` that of `kperf runnergroup result` and `runkperf bench`.
     format: Format,
     /// `map` writes failures as one map from class to count; `classic` writes the object with `responseCodes`,
     /// `netErrors`, `http2Errors` and `unknownErrors` that kperf used until December 2024.
@@ -39,6 +39,9 @@ enum Format {
     Envelope,
     /// One report.
     Flat,
+    /// One report, with kperf's rules for merged ones: `total` counts what succeeded, and single latencies are not
+    /// written, only errors.
+    Group,
 }
 
 struct KperfJson {
@@ -71,6 +74,7 @@ impl Exporter for KperfJson {
         match self.format {
             Format::Envelope => go_json::write(&mut output, &report::envelope(&whole, self.style))?,
             Format::Flat => go_json::write(&mut output, &report::flat(&whole, self.style))?,
+            Format::Group => go_json::write(&mut output, &report::group(&whole, self.style))?,
         }
         output.finish()
     }

@@ -86,6 +86,15 @@ pub(crate) fn flat(whole: &wit::Summary, style: Style) -> Report {
     }
 }
 
+/// The single report of runner groups. Pipelines compute the share of failures from its total.
+pub(crate) fn group(whole: &wit::Summary, style: Style) -> Report {
+    Report {
+        total: whole.overall.succeeded,
+        latencies_by_url: BTreeMap::new(),
+        ..flat(whole, style)
+    }
+}
+
 fn phase_report(phase: &wit::Phase, server: &str, style: Style) -> Report {
     let raw = raw_latencies(std::slice::from_ref(phase), server);
     Report {

@@ -314,6 +314,23 @@ fn flat_is_the_only_spec_or_all_of_them() {
 }
 
 #[test]
+fn a_group_counts_what_succeeded_and_lists_errors_without_latencies() {
+    let failing = || {
+        let mut failing = with_raw(phase(&[("total", "10")]));
+        failing.overall = series("overall", 7, 3);
+        failing
+    };
+    let mut whole = summary(vec![failing()]);
+    whole.overall = series("overall", 7, 3);
+    let text = written(json!({ "format": "group" }), whole);
+    let report: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(report["total"], 7);
+    assert!(report.get("latenciesByURL").is_none(), "{text}");
+    assert!(report["percentileLatencies"].is_array(), "{text}");
+    assert!(!report["errors"].as_array().unwrap().is_empty(), "{text}");
+}
+
+#[test]
 fn hostile_raw_data_is_skipped_not_indexed() {
     let mut odd = with_raw(phase(&[]));
     if let Some(raw) = &mut odd.raw {

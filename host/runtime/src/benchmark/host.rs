@@ -4,8 +4,8 @@
 //! Every call may be cancelled by dropping its future.
 
 use super::{
-    Action, BulkOptions, BulkOutcome, Kind, Latency, LoadOutcome, Scope, Tracked, TrackerCounts,
-    TrackerOptions,
+    Action, BulkOptions, BulkOutcome, Kind, Latency, LoadOutcome, NodePool, Scope, Tracked,
+    TrackerCounts, TrackerOptions,
 };
 use crate::{
     report::Label,
@@ -84,7 +84,14 @@ pub trait BenchmarkHost: Send + Sync {
         &self,
         name: String,
         profile: String,
+        runners: u32,
     ) -> BoxFuture<'_, Result<Box<dyn LoadHandle>, Failure>>;
+
+    /// `nodes.add-pool`.
+    fn add_pool(&self, pool: NodePool) -> BoxFuture<'_, Result<(), Failure>>;
+
+    /// `nodes.delete-pool`.
+    fn delete_pool(&self, name: String) -> BoxFuture<'_, Result<(), Failure>>;
 
     /// `run.read-file`.
     fn read_file(&self, path: String) -> Result<String, Failure>;
@@ -97,6 +104,12 @@ pub trait BenchmarkHost: Send + Sync {
 
     /// `run.progress`.
     fn progress(&self, what: String, done: u64, total: u64);
+
+    /// `run.describe`.
+    fn describe(&self, text: String);
+
+    /// `run.report-fact`.
+    fn report_fact(&self, name: String, value: String);
 
     /// `run.report-metric`.
     fn report_metric(&self, name: String, value: f64, unit: String, labels: Vec<Label>);
@@ -155,6 +168,9 @@ pub trait TrackerHandle: Send + Sync {
 
 /// `load.phase`. Dropped without [`LoadHandle::wait`], it must stop sending.
 pub trait LoadHandle: Send {
+    /// `ended-within`.
+    fn ended_within(&mut self, timeout_ms: u64) -> BoxFuture<'_, Result<bool, Failure>>;
+
     /// `wait`.
     fn wait(self: Box<Self>) -> BoxFuture<'static, Result<LoadOutcome, Failure>>;
 

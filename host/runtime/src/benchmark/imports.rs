@@ -5,14 +5,14 @@ use std::sync::Arc;
 use wasmtime::component::{HasSelf, Linker, Resource};
 
 use super::{
-    Action, BulkHandle, BulkOptions, BulkOutcome, Kind, Latency, LoadHandle, LoadOutcome, Scope,
-    Tracked, TrackerCounts, TrackerHandle, TrackerOptions, host::BenchmarkHost,
+    Action, BulkHandle, BulkOptions, BulkOutcome, Kind, Latency, LoadHandle, LoadOutcome, NodePool,
+    Scope, Tracked, TrackerCounts, TrackerHandle, TrackerOptions, host::BenchmarkHost,
 };
 use crate::{
     guest::Guest,
     report::Label,
     sink::{Failure, failure},
-    v0_1::kperf::benchmark::{cluster, load, run, tracking},
+    v0_1::kperf::benchmark::{cluster, load, nodes, run, tracking},
 };
 
 /// The host's side of the resource `bulk`; `None` once finished.
@@ -32,6 +32,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
     cluster::add_to_linker::<Guest, HasSelf<Guest>>(linker, |g| g)?;
     tracking::add_to_linker::<Guest, HasSelf<Guest>>(linker, |g| g)?;
     load::add_to_linker::<Guest, HasSelf<Guest>>(linker, |g| g)?;
+    nodes::add_to_linker::<Guest, HasSelf<Guest>>(linker, |g| g)?;
     run::add_to_linker::<Guest, HasSelf<Guest>>(linker, |g| g)
 }
 
@@ -244,11 +245,24 @@ impl load::HostPhase for Guest {
         &mut self,
         name: String,
         profile: String,
+        runners: u32,
     ) -> wasmtime::Result<Result<Resource<OpenLoad>, Failure>> {
-        match self.host()?.load(name, profile).await {
+        match self.host()?.load(name, profile, runners).await {
             Ok(load) => Ok(Ok(self.table.push(OpenLoad(Some(load)))?)),
             Err(failure) => Ok(Err(failure)),
         }
+    }
+
+    async fn ended_within(
+        &mut self,
+        phase: Resource<OpenLoad>,
+        timeout_ms: u64,
+    ) -> wasmtime::Result<Result<bool, Failure>> {
+        self.host()?;
+        Ok(match &mut self.table.get_mut(&phase)?.0 {
+            Some(load) => load.ended_within(timeout_ms).await,
+            None => Ok(true),
+        })
     }
 
     async fn wait(
@@ -279,6 +293,16 @@ impl load::HostPhase for Guest {
     }
 }
 
+impl nodes::Host for Guest {
+    async fn add_pool(&mut self, pool: NodePool) -> wasmtime::Result<Result<(), Failure>> {
+        Ok(self.host()?.add_pool(pool).await)
+    }
+
+    async fn delete_pool(&mut self, name: String) -> wasmtime::Result<Result<(), Failure>> {
+        Ok(self.host()?.delete_pool(name).await)
+    }
+}
+
 impl run::Host for Guest {
     async fn read_file(&mut self, path: String) -> wasmtime::Result<Result<String, Failure>> {
         Ok(self.host()?.read_file(path))
@@ -298,6 +322,16 @@ impl run::Host for Guest {
 
     async fn progress(&mut self, what: String, done: u64, total: u64) -> wasmtime::Result<()> {
         self.host()?.progress(what, done, total);
+        Ok(())
+    }
+
+    async fn describe(&mut self, text: String) -> wasmtime::Result<()> {
+        self.host()?.describe(text);
+        Ok(())
+    }
+
+    async fn report_fact(&mut self, name: String, value: String) -> wasmtime::Result<()> {
+        self.host()?.report_fact(name, value);
         Ok(())
     }
 

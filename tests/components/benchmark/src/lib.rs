@@ -92,13 +92,13 @@ impl Benchmark for Hostile {
                 cluster::get(&Kind::new("nobody.example/v1", "Nothing"), "", "x")?;
             }
             "bad-profile" => {
-                load::Phase::start("load", r#"{"version": 1, "specs": [{"requests": []}]}"#)?;
+                load::Phase::start("load", r#"{"version": 1, "specs": [{"requests": []}]}"#, 1)?;
             }
             "load-abroad" => {
                 let profile = json!({"version": 1, "specs": [{"total": 10, "requests": [
                     {"shares": 1, "quorumList": {"version": "v1", "resource": "secrets"}},
                 ]}]});
-                let outcome = load::Phase::start("abroad", &profile.to_string())?.wait()?;
+                let outcome = load::Phase::start("abroad", &profile.to_string(), 1)?.wait()?;
                 return Err(Failure::new("load", format!("{} sent: {}", outcome.sent, outcome.reason)));
             }
             "fail" => return Err(Failure::new("moon", "the moon is not full")),
