@@ -90,8 +90,9 @@ pub fn find(name: &str) -> anyhow::Result<Found> {
     ))
 }
 
-/// `$XDG_CACHE_HOME/kperf-host`, else `~/.cache/kperf-host`; none without a home. `KPERF_CACHE_DIR` wins;
-/// set to nothing it turns the cache off.
+/// `$XDG_CACHE_HOME/kperf-host/plugins`, else `~/.cache/kperf-host/plugins`; none without a home. `KPERF_CACHE_DIR`
+/// wins; set to nothing it turns the cache off. A folder of its own: it must be nobody else's, and others keep things
+/// beside it.
 fn cache_dir() -> Option<PathBuf> {
     if let Some(dir) = std::env::var_os("KPERF_CACHE_DIR") {
         return (!dir.is_empty()).then(|| PathBuf::from(dir));
@@ -100,7 +101,7 @@ fn cache_dir() -> Option<PathBuf> {
         .map(PathBuf::from)
         .filter(|dir| dir.is_absolute())
         .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))?;
-    Some(base.join("kperf-host"))
+    Some(base.join("kperf-host").join("plugins"))
 }
 
 #[cfg(test)]
