@@ -76,7 +76,8 @@ mod tests {
             assert_eq!(worlds.into_iter().filter(|world| names(world)).count(), 1);
             // Each has the way out that its world gives it, and no other.
             assert_eq!(names("kperf:report/sink@"), exporter, "{bundled:?}");
-            assert_eq!(names("kperf:benchmark/cluster@"), benchmark, "{bundled:?}");
+            // Some benchmarks only drive load.
+            assert!(benchmark || !names("kperf:benchmark/cluster@"), "{bundled:?}");
         }
     }
 
