@@ -193,9 +193,13 @@ impl Groups {
             && !kept
         {
             let cluster = self.session.cluster();
-            if let Err(error) = delete_namespace(cluster, namespace, self.cleanup_timeout).await {
-                live.say(&error.to_string());
-                left = true;
+            match delete_namespace(cluster, namespace, self.cleanup_timeout).await {
+                Ok(true) => live.say(&format!("deleted namespace {namespace}")),
+                Ok(false) => {}
+                Err(error) => {
+                    live.say(&error.to_string());
+                    left = true;
+                }
             }
         }
         if left {
@@ -341,7 +345,7 @@ impl One {
         let skew = merged
             .metrics
             .iter()
-            .find(|metric| metric.name == "start_skew");
+            .find(|metric| metric.name == "start-skew");
         self.reported.runners(RunnersUse {
             load: self.name.clone(),
             place: self.placement.as_str(),
