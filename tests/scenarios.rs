@@ -419,7 +419,20 @@ fn flags_come_from_the_scenario() {
         (&["stale_list", "--sim"], "not a benchmark"),
         (
             &["--runner-image", "x", "list_configmaps", "--sim"],
-            "comes from this process",
+            "the simulator runs no pods",
+        ),
+        (
+            &[
+                "--runner-flowcontrol",
+                "workload-low:9",
+                "list_configmaps",
+                "--sim",
+            ],
+            "give --runner-image too",
+        ),
+        (
+            &["--runner-flowcontrol", "exempt", "list_configmaps", "--sim"],
+            "PriorityLevel:MatchingPrecedence",
         ),
         (
             &["node10_job1_pod100", "--sim", "--output", "json"],
@@ -500,6 +513,53 @@ fn a_third_partys_scenario() {
     ]
     .concat();
     let _ = kperf.run(&granted).expect(0);
+    // Runners may not do what the run may not, wherever they are.
+    let locally = [
+        &strange[..],
+        &["--local", "--grant", "create:nodes", "--grant", "list:pods"],
+    ]
+    .concat();
+    kperf
+        .run(&locally)
+        .expect(5)
+        .says(&["the run may not list events", "--grant 'list:events'"]);
+}
+
+/// Processes of this machine, each with the whole profile, are one load: in kperf's result, in the report, and when one
+/// of them dies.
+#[test]
+fn runners_of_this_machine_are_one_load() {
+    let kperf = kperf!();
+    let sim = kperf.sim(&[]);
+    let three = bench(
+        &kperf,
+        &sim,
+        "node10_job1_pod100",
+        &["--local", "--runners", "3", "--total", "40"],
+    );
+    assert_eq!(three.answered(), (120, 0));
+    assert_eq!(three.result["loadSpec"]["count"], 3);
+    let runners = &three.result["info"]["runners"][0];
+    assert_eq!(
+        (&runners["place"], &runners["count"], &runners["reported"]),
+        (&json!("local"), &json!(3), &json!(3))
+    );
+    assert!(runners["startSkewSeconds"].is_number(), "{runners}");
+    assert_eq!(three.sent("load"), 120);
+    let metrics = three.report["metrics"].as_array().unwrap();
+    let each: Vec<&Value> = metrics
+        .iter()
+        .filter(|metric| metric["name"] == "runner_sent")
+        .map(|metric| &metric["value"])
+        .collect();
+    assert_eq!(each, [&json!(40.0); 3]);
+    let series = three.report["phases"][0]["series"].as_array().unwrap();
+    let counted: u64 = series
+        .iter()
+        .map(|one| one["response_time"]["count"].as_u64().unwrap())
+        .sum();
+    assert_eq!(counted, 120, "times of all runners are in the histograms");
+    assert!(three.metric("jobs_completed") >= 1.0);
 }
 
 /// The component of a bundled scenario, as cargo built it.

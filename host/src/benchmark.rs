@@ -6,8 +6,11 @@
 mod board;
 mod bulks;
 mod files;
+mod groups;
 mod kperf;
+mod load_handle;
 mod loads;
+mod merged;
 mod pools;
 mod powers;
 mod reported;
@@ -16,7 +19,7 @@ mod trackers;
 use std::{
     future::Future,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU32},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -34,10 +37,12 @@ use kperf_runtime::{
     benchmark::{RunContext, Verdict},
     failure, report as doc,
 };
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use self::{
     board::Board,
+    groups::Groups,
     kperf::Cores,
     loads::Loads,
     pools::Pools,
@@ -53,6 +58,7 @@ use crate::{
     prometheus,
     report::{self, MeasuredPhase, Results, RunFacts},
     run::{self, Job},
+    runner_group::Placement,
     server_side::{self, Observer},
     signals, target,
 };
@@ -82,6 +88,10 @@ pub struct Benchmark {
     pub plain: bool,
     /// Where what plays its virtual nodes may run.
     pub pools: PoolPlacement,
+    /// Where loads come from; none = this process.
+    pub runners: Option<Placement>,
+    /// Whether every exchange of runners is kept, however many.
+    pub raw_data: bool,
     /// Whether kperf's result is written too.
     pub kperf: Option<KperfResult>,
 }
@@ -144,6 +154,21 @@ pub fn run(job: Job, benchmark: Benchmark, plugins: Plugins, live: &Live) -> Res
         epoch,
         stop.clone(),
     ));
+    let board = Arc::new(Board::new(benchmark.plain));
+    let groups = benchmark.runners.clone().map(|placement| Groups {
+        placement,
+        session: Arc::clone(&session),
+        reported: Arc::clone(&reported),
+        feed: exports.feed(),
+        intervals: Arc::default(),
+        board: Arc::clone(&board),
+        seed,
+        raw_data: benchmark.raw_data,
+        keep: benchmark.keep,
+        cleanup_timeout: benchmark.cleanup_timeout,
+        started: Mutex::default(),
+        count: AtomicU32::new(0),
+    });
     let loads = Arc::new(Loads::new(
         resolved.target.clone(),
         resolved.description.clone(),
@@ -155,8 +180,8 @@ pub fn run(job: Job, benchmark: Benchmark, plugins: Plugins, live: &Live) -> Res
         plugins,
         Arc::clone(&reported),
         exports.feed(),
+        groups,
     ));
-    let board = Arc::new(Board::new(benchmark.plain));
     let pools = Arc::new(Pools::new(
         Arc::clone(&session),
         Arc::clone(&board),
@@ -212,7 +237,7 @@ pub fn run(job: Job, benchmark: Benchmark, plugins: Plugins, live: &Live) -> Res
         }
     });
     board.clear();
-    loads.finish();
+    let groups_left = loads.finish(&runtime, live);
     let measured = epoch.elapsed();
     // Before the clean-up, which is none of the benchmark's work.
     let server = observer.map_or_else(Default::default, |observer| {
@@ -223,7 +248,7 @@ pub fn run(job: Job, benchmark: Benchmark, plugins: Plugins, live: &Live) -> Res
 
     let left = clean_up(&runtime, &session, &benchmark, &reported, live);
     // Pods that are being deleted are gone only once what plays their nodes has said so: nodes go last.
-    let left = runtime.block_on(pools.clean_up(&benchmark, &reported, live)) || left;
+    let left = runtime.block_on(pools.clean_up(&benchmark, &reported, live)) || left || groups_left;
     let (exit, ended) = judge(&end, &reported, &benchmark);
     let (phases, mut results, told) = reported.take(measured, ended);
     results.metrics.extend(server.metrics);

@@ -24,6 +24,7 @@ pub mod plugin;
 pub mod run;
 pub mod runner;
 pub mod runner_group;
+pub mod runners;
 pub mod server;
 pub mod shell;
 pub mod sim;

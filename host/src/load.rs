@@ -218,6 +218,7 @@ impl Load {
         MeasuredPhase {
             settings: self.settings(&plan),
             verdict,
+            metrics: None,
             result,
         }
     }

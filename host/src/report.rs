@@ -25,6 +25,8 @@ pub struct MeasuredPhase {
     pub settings: Vec<(String, String)>,
     /// What the engine says of itself.
     pub verdict: Verdict,
+    /// Numbers of a phase that others measured, in place of those of this process's threads.
+    pub metrics: Option<Vec<doc::Metric>>,
 }
 
 impl MeasuredPhase {
@@ -249,7 +251,10 @@ fn phase(phase: &MeasuredPhase) -> doc::Phase {
         overall: series(&overall(&result.series)),
         series: result.series.iter().map(series).collect(),
         counters: counters(&result.counters),
-        metrics: phase_metrics(result),
+        metrics: phase
+            .metrics
+            .clone()
+            .unwrap_or_else(|| phase_metrics(result)),
         raw,
         failures,
         ended: ended_text(&result.ended).to_owned(),

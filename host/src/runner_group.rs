@@ -13,6 +13,7 @@
 mod local;
 mod needs;
 mod outcome;
+mod placement;
 pub mod pod;
 mod prepare;
 mod running;
@@ -20,6 +21,7 @@ mod uri;
 
 pub use local::{LocalTarget, start_locally};
 pub use outcome::{Line, Outcome};
+pub use placement::Placement;
 pub use prepare::{Group, GroupOptions, prepare};
 pub use running::{Running, start_in_cluster, wait_in_cluster};
 pub use uri::{SpecUri, SpecUriError};

@@ -6,6 +6,7 @@
 
 mod cloud;
 mod job;
+mod runners;
 
 use std::{
     collections::BTreeMap,
@@ -38,10 +39,15 @@ use crate::{
     live::Live,
     load::{Load, LoadConfig, Watcher},
     plugins::Plugins,
-    profile, run, signals,
+    profile, run,
+    runner_group::Placement,
+    signals,
     specs::specs,
     target::{self, TargetChoice},
 };
+
+/// Longest that removing objects may take.
+const CLEAN_UP: Duration = Duration::from_secs(300);
 
 /// What to do.
 #[derive(Clone)]
@@ -50,14 +56,16 @@ pub struct Warmup {
     pub pool: PoolSpec,
     /// What runs on them.
     pub job: JobSpec,
-    /// Requests a second, all together; 0 = closed loop.
+    /// Requests a second of each runner; 0 = closed loop.
     pub rate: f64,
-    /// Requests in all.
+    /// Requests of each runner.
     pub total: u64,
-    /// Connections.
+    /// Connections of each runner.
     pub conns: u32,
-    /// Clients.
+    /// Clients of each runner.
     pub clients: u32,
+    /// Runners.
+    pub runners: u32,
     /// Cores that make an instance ready.
     pub threshold: u32,
     /// On EKS: what the cloud needs to leave the nodes alone.
@@ -110,7 +118,8 @@ impl Warmed {
     }
 }
 
-/// Warms up, and removes what that took, whatever the end is.
+/// Warms up, and removes what that took, whatever the end is. The load comes from runners at `placement`, or all of it
+/// from this process.
 ///
 /// # Errors
 /// The target, the pool or the load was not usable.
@@ -118,6 +127,7 @@ pub fn run(
     plan: &Warmup,
     target: &TargetChoice,
     config: LoadConfig,
+    placement: Option<&Placement>,
     live: &mut Live,
 ) -> Result<(Warmed, Exit), Failed> {
     let start = Instant::now();
@@ -176,11 +186,14 @@ pub fn run(
             warmed.nodes = pool.nodes;
             load_and_job(
                 plan,
-                &resolved,
-                config,
                 &runtime,
                 &cluster,
-                &stop,
+                |run_id: &RunId, live: &mut Live| match placement {
+                    Some(placement) => {
+                        runners::load(plan, placement, &runtime, &cluster, &stop, live)
+                    }
+                    None => load(plan, &resolved, config, run_id, &stop, live),
+                },
                 live,
                 &mut warmed,
             )
@@ -231,20 +244,22 @@ fn cores(
     scrape.cores().into_iter().collect()
 }
 
+/// What a load came to.
+struct Loaded {
+    requests: u64,
+    exit: Exit,
+}
+
 /// The Job again and again on its own thread, as long as the load lasts.
-#[allow(clippy::too_many_arguments, reason = "all of one warm-up")]
 fn load_and_job(
     plan: &Warmup,
-    resolved: &target::Resolved,
-    config: LoadConfig,
     runtime: &tokio::runtime::Runtime,
     cluster: &Cluster,
-    stop: &Stop,
+    load: impl FnOnce(&RunId, &mut Live) -> Result<Loaded, Failed>,
     live: &mut Live,
     warmed: &mut Warmed,
 ) -> Result<Exit, Failed> {
-    let seed = run::drawn_seed();
-    let run_id = run::run_id(SystemTime::now(), seed);
+    let run_id = run::run_id(SystemTime::now(), run::drawn_seed());
     let id: RunId = run_id.parse().or_exit(Exit::Failure)?;
     // Ends with the load, and with the user's stop.
     let job_stop = Stop::new();
@@ -256,29 +271,7 @@ fn load_and_job(
         job_stop.clone(),
     ));
     let job = runtime.spawn(job::repeat(Arc::clone(&session), plan.job.clone()));
-    let loaded = (|| {
-        let text = profile_text(plan);
-        let profile = profile::parse(&text, Path::new("warmup.yaml"), false)
-            .or_exit(Exit::Failure)?
-            .profile;
-        let resolved_profile = profile
-            .resolve(&profile::Overrides::default())
-            .or_exit(Exit::Failure)?;
-        let mut plugins = Plugins::new(kperf_runtime::Limits::default()).or_exit(Exit::Failure)?;
-        let specs = specs(&profile, &resolved_profile, &mut plugins)?;
-        let mut config = config;
-        config.take(&resolved_profile);
-        let mut load = Load::connect(
-            &resolved.target,
-            &resolved.description,
-            resolved.in_process_server(),
-            &specs,
-            config,
-            &run_id,
-            seed,
-        )?;
-        Ok(load.run(&specs, stop, &mut Shown { live: &mut *live }))
-    })();
+    let loaded = load(&id, live);
     job_stop.stop();
     let repeated = runtime.block_on(job).unwrap_or_else(|error| job::Repeated {
         failure: Some(error.to_string()),
@@ -292,7 +285,7 @@ fn load_and_job(
             cluster,
             &id,
             Some(&objects),
-            Duration::from_secs(300),
+            CLEAN_UP,
             |_| {},
         ));
         say_clean(&report, &id, live);
@@ -300,38 +293,81 @@ fn load_and_job(
             return Ok(Exit::LeftBehind);
         }
     }
-    let phases = loaded?;
-    warmed.requests = phases
-        .iter()
-        .flat_map(|phase| &phase.result.series)
-        .map(|series| series.sent)
-        .sum();
+    let loaded = loaded?;
+    warmed.requests = loaded.requests;
     if let Some(failure) = repeated.failure {
         return Err(Failed {
             exit: Exit::Failure,
             error: anyhow!("the Job in namespace {}: {failure}", plan.job.namespace),
         });
     }
-    Ok(match phases.last().map(|phase| &phase.result.ended) {
-        Some(Ended::Failed(error)) => {
-            live.say(&format!("the load ended early: {}", error.message));
-            Exit::Plugin
-        }
-        Some(Ended::Interrupted) => Exit::Interrupted,
-        _ => Exit::Success,
+    Ok(loaded.exit)
+}
+
+/// The load of all runners, from this process.
+fn load(
+    plan: &Warmup,
+    resolved: &target::Resolved,
+    config: LoadConfig,
+    run_id: &RunId,
+    stop: &Stop,
+    live: &mut Live,
+) -> Result<Loaded, Failed> {
+    let text = profile_text(plan, plan.runners)?;
+    let profile = profile::parse(&text, Path::new("warmup.yaml"), false)
+        .or_exit(Exit::Failure)?
+        .profile;
+    let resolved_profile = profile
+        .resolve(&profile::Overrides::default())
+        .or_exit(Exit::Failure)?;
+    let mut plugins = Plugins::new(kperf_runtime::Limits::default()).or_exit(Exit::Failure)?;
+    let specs = specs(&profile, &resolved_profile, &mut plugins)?;
+    let mut config = config;
+    config.take(&resolved_profile);
+    let mut load = Load::connect(
+        &resolved.target,
+        &resolved.description,
+        resolved.in_process_server(),
+        &specs,
+        config,
+        run_id.as_str(),
+        run::drawn_seed(),
+    )?;
+    let phases = load.run(&specs, stop, &mut Shown { live: &mut *live });
+    Ok(Loaded {
+        requests: phases
+            .iter()
+            .flat_map(|phase| &phase.result.series)
+            .map(|series| series.sent)
+            .sum(),
+        exit: match phases.last().map(|phase| &phase.result.ended) {
+            Some(Ended::Failed(error)) => {
+                live.say(&format!("the load ended early: {}", error.message));
+                Exit::Plugin
+            }
+            Some(Ended::Interrupted) => Exit::Interrupted,
+            _ => Exit::Success,
+        },
     })
 }
 
-/// kperf's mix: cheap lists from the cache, and some that go through to etcd.
-fn profile_text(plan: &Warmup) -> String {
-    format!(
-        "version: 1\ndescription: warm-up\nspecs:\n- rate: {}\n  total: {}\n  conns: {}\n  client: {}\n  \
+/// kperf's mix: cheap lists from the cache, and some that go through to etcd. So many runners do it at once.
+fn profile_text(plan: &Warmup, runners: u32) -> Result<String, Failed> {
+    let total = plan
+        .total
+        .checked_mul(u64::from(runners))
+        .ok_or_else(|| anyhow!("--total {}: too many for {runners} runners", plan.total))
+        .or_exit(Exit::Usage)?;
+    Ok(format!(
+        "version: 1\ndescription: warm-up\nspecs:\n- rate: {}\n  total: {total}\n  conns: {}\n  client: {}\n  \
          contentType: json\n  requests:\n  \
          - {{shares: 1000, staleList: {{version: v1, resource: pods}}}}\n  \
          - {{shares: 100, quorumList: {{version: v1, resource: pods, limit: 1000}}}}\n  \
          - {{shares: 100, quorumList: {{version: v1, resource: events, limit: 1000}}}}\n",
-        plan.rate, plan.total, plan.conns, plan.clients
-    )
+        plan.rate * f64::from(runners),
+        plan.conns.saturating_mul(runners),
+        plan.clients.saturating_mul(runners)
+    ))
 }
 
 struct Shown<'a> {
@@ -360,10 +396,11 @@ mod tests {
         Warmup {
             pool: PoolSpec::new("warmup"),
             job: JobSpec::default(),
-            rate: 200.0,
-            total: 100_000,
-            conns: 100,
-            clients: 1000,
+            rate: 20.0,
+            total: 10_000,
+            conns: 10,
+            clients: 100,
+            runners: 10,
             threshold: 8,
             eks: false,
             timeout: Duration::from_secs(1),
@@ -372,7 +409,8 @@ mod tests {
 
     #[test]
     fn the_profile_is_one() {
-        let read = profile::parse(&profile_text(&plan()), Path::new("w"), false).unwrap();
+        let text = profile_text(&plan(), 10).unwrap();
+        let read = profile::parse(&text, Path::new("w"), false).unwrap();
         let resolved = read
             .profile
             .resolve(&profile::Overrides::default())

@@ -1,4 +1,4 @@
-//! Node pools, sets of objects and warm-ups, by the commands that users type: on the simulator, and on a real control
+//! Node pools, sets of objects, warm-ups, and scenarios whose load comes from runners, by the commands that users type: on the simulator, and on a real control
 //! plane with real kwok. Without one (see the README), those tests say in a line that they were skipped.
 
 #![allow(
@@ -10,6 +10,7 @@
 
 mod data;
 mod real;
+mod runners;
 mod simulator;
 mod warmup;
 

@@ -9,7 +9,7 @@ use std::{
 
 use kperf_control_plane::{Client, Component, ControlPlane, Options, Source, skip};
 use kperf_kubelet::{Kubelet, Nodes};
-use kperf_tests::{finish, have, kperf};
+use kperf_tests::{finish, have, image, kperf};
 use serde_json::{Value, json};
 
 use crate::{User, data};
@@ -17,9 +17,10 @@ use crate::{User, data};
 const NODES: &str = "/api/v1/nodes?labelSelector=type%3Dkperf-virtualnodes";
 const NAMESPACE: &str = "virtualnodes-kperf-io";
 
-struct World {
-    plane: ControlPlane,
-    _kubelet: Kubelet,
+pub(crate) struct World {
+    pub(crate) plane: ControlPlane,
+    kubelet: Kubelet,
+    _programs: tempfile::TempDir,
 }
 
 /// One for all, used by one test at a time: pools are looked for in the whole cluster.
@@ -38,24 +39,31 @@ static WORLD: LazyLock<Option<Mutex<World>>> = LazyLock::new(|| {
             return None;
         }
     };
-    let kubelet = Kubelet::start(&plane, Nodes::new(1).program("kwok", kwok)).unwrap();
+    let programs = tempfile::tempdir().unwrap();
+    let runner = image(programs.path(), env!("CARGO_BIN_EXE_kperf-host-under-test"));
+    let nodes = Nodes::new(1)
+        .label("pool", "load")
+        .program("kwok", kwok)
+        .program("kperf-host", runner);
+    let kubelet = Kubelet::start(&plane, nodes).unwrap();
     Some(Mutex::new(World {
         plane,
-        _kubelet: kubelet,
+        kubelet,
+        _programs: programs,
     }))
 });
 
-fn world() -> Option<MutexGuard<'static, World>> {
+pub(crate) fn world() -> Option<MutexGuard<'static, World>> {
     let world = WORLD.as_ref()?;
     Some(world.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 impl World {
-    fn client(&self) -> &Client {
+    pub(crate) fn client(&self) -> &Client {
         self.plane.client().unwrap()
     }
 
-    fn items(&self, path: &str) -> Vec<Value> {
+    pub(crate) fn items(&self, path: &str) -> Vec<Value> {
         let list = self.client().get(path).unwrap().success().unwrap().json();
         list["items"].as_array().unwrap().clone()
     }
@@ -65,9 +73,25 @@ impl World {
         self.client().post(path, object).unwrap().success().unwrap();
     }
 
+    /// What pods of a namespace said, for a failure.
+    pub(crate) fn logs(&self, namespace: &str) -> String {
+        let pods = self.items(&format!("/api/v1/namespaces/{namespace}/pods"));
+        pods.iter()
+            .map(|pod| {
+                let name = pod["metadata"]["name"].as_str().unwrap();
+                let log = self.kubelet.log(namespace, name, "runner");
+                format!(
+                    "--- {name}: {}\n{}\n",
+                    pod["status"],
+                    log.unwrap_or_default()
+                )
+            })
+            .collect()
+    }
+
     /// Nothing of any pool.
     #[track_caller]
-    fn assert_nothing_of_pools(&self) {
+    pub(crate) fn assert_nothing_of_pools(&self) {
         assert_eq!(self.items(NODES).len(), 0);
         for path in [
             "/apis/apps/v1/statefulsets",
@@ -92,7 +116,7 @@ impl World {
 }
 
 #[track_caller]
-fn eventually<T>(what: &str, look: impl Fn() -> Result<T, String>) -> T {
+pub(crate) fn eventually<T>(what: &str, look: impl Fn() -> Result<T, String>) -> T {
     let mut last = String::new();
     for _ in 0..600 {
         match look() {

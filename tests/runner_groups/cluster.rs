@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt as _,
     path::Path,
     sync::LazyLock,
     thread,
@@ -12,7 +11,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kperf_control_plane::{Client, Component, ControlPlane, Options, Seed};
 use kperf_kubelet::{Kubelet, Nodes};
-use kperf_tests::{Kperf, Ran, kperf, target};
+use kperf_tests::{Kperf, Ran, image, kperf};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -40,16 +39,8 @@ static WORLD: LazyLock<Option<World>> = LazyLock::new(|| {
         })
         .own();
     let plane = ControlPlane::start_or_skip("runner groups in a cluster", options).unwrap()?;
-    // What the image of the pods would be; compiled plugins are kept, as they would be with a volume for them.
     let programs = tempfile::tempdir().unwrap();
-    let program = programs.path().join("kperf-host");
-    let script = format!(
-        "#!/bin/sh\nexport KPERF_CACHE_DIR={}\nexec {} \"$@\"\n",
-        target().join("test-cache").display(),
-        env!("CARGO_BIN_EXE_kperf-host-under-test")
-    );
-    fs::write(&program, script).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let program = image(programs.path(), env!("CARGO_BIN_EXE_kperf-host-under-test"));
     let nodes = Nodes::new(2)
         .label("pool", "load")
         .program("kperf-host", program);

@@ -175,6 +175,22 @@ impl Kperf {
     }
 }
 
+/// What `kperf-host` is in the image of a runner, for a kubelet that runs programs: the one under test. Compiled plugins
+/// are kept, as they would be with a volume for them.
+#[must_use]
+pub fn image(folder: &Path, under_test: &str) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    let program = folder.join("kperf-host");
+    let script = format!(
+        "#!/bin/sh\nexport KPERF_CACHE_DIR={}\nexec {under_test} \"$@\"\n",
+        target().join("test-cache").display(),
+    );
+    std::fs::write(&program, script).expect("a program");
+    let may_run = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&program, may_run).expect("a program that runs");
+    program
+}
+
 /// A started process; killed with the value, so that a test that fails leaves nothing running.
 pub struct Started(Child);
 

@@ -245,6 +245,24 @@ impl Grant {
         self.namespace.as_deref()
     }
 
+    /// Everything it allows, verb by verb, as it would be asked for.
+    pub fn requests(&self) -> impl Iterator<Item = Request<'_>> {
+        let namespace = self.namespace.as_deref();
+        // A Namespace is in itself.
+        let name = namespace.filter(|_| self.group.is_empty() && self.resource == "namespaces");
+        Verb::ALL
+            .into_iter()
+            .filter(|verb| self.verbs.is_empty() || self.verbs.contains(verb))
+            .map(move |verb| Request {
+                verb,
+                group: &self.group,
+                resource: &self.resource,
+                subresource: &self.subresource,
+                namespace,
+                name,
+            })
+    }
+
     /// The same as a rule of a Role or ClusterRole. None for `*` as a resource: RBAC's covers every subresource
     /// (`exec`, `proxy`, `token`) as well, which was not granted.
     #[must_use]

@@ -148,6 +148,16 @@ impl Session {
         Ok(decide(&self.policy.read(), request)?)
     }
 
+    /// Whether the run may do everything that a grant allows, and so may hand it on.
+    ///
+    /// # Errors
+    /// `denied`, with the first grant that is missing.
+    pub fn covers(&self, grant: &Grant) -> Result<(), ApiFailure> {
+        grant
+            .requests()
+            .try_for_each(|request| self.decide(&request))
+    }
+
     pub(crate) fn owns_namespace(&self, namespace: &str) -> bool {
         self.policy.read().namespaces.contains(namespace)
     }

@@ -120,6 +120,7 @@ impl BulkHandle for Changing {
                 settings: settings(&options, &outcome),
                 verdict: verdict(&outcome),
                 result: outcome.phase,
+                metrics: None,
             });
             match error {
                 Some(error) => Err(of_api(&error)),

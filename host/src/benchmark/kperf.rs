@@ -125,6 +125,19 @@ fn info(told: &Told, (before, after): (&Cores, &Cores)) -> Value {
         "apiserver".to_owned(),
         json!({"cores": {"before": before, "after": after}}),
     );
+    if !told.runners.is_empty() {
+        let runners: Vec<Value> = told
+            .runners
+            .iter()
+            .map(|one| {
+                json!({
+                    "load": one.load, "place": one.place, "count": one.count,
+                    "reported": one.reported, "startSkewSeconds": one.start_skew_seconds,
+                })
+            })
+            .collect();
+        info.insert("runners".to_owned(), runners.into());
+    }
     Value::Object(info)
 }
 
@@ -188,6 +201,7 @@ mod tests {
             description: "a \"quoted\" text".to_owned(),
             facts: vec![("interval".to_owned(), json!("10s"))],
             loads: Vec::new(),
+            runners: Vec::new(),
         };
         let before = Some(BTreeMap::from([("10.0.0.1".to_owned(), 8)]));
         let text = document(

@@ -5,31 +5,35 @@ use std::{
     path::Path,
     sync::{Arc, atomic::AtomicU32},
     thread::JoinHandle,
-    time::Duration,
 };
 
 use kperf_cluster::Session;
 use kperf_load::{
-    Stop, measure,
+    Stop,
     plan::{PhasePlan, Target},
     request::SourceError,
-    result::{Ended, Interval},
+    result::Interval,
 };
 use kperf_runtime::{
-    BoxFuture, Failure,
+    Failure,
     benchmark::{LoadHandle, LoadOutcome},
     failure,
 };
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::{runtime::Runtime, sync::oneshot};
 
-use super::reported::{LoadUse, Reported};
+use super::{
+    groups::Groups,
+    load_handle::{Running, outcome},
+    reported::{LoadUse, Reported},
+};
 use crate::{
     export::Feed,
+    live::Live,
     load::{Load, LoadConfig, Spec, Watcher},
     plugins::Plugins,
-    profile::{self, Overrides},
-    report::{self, MeasuredPhase},
+    profile::{self, Overrides, Profile, Resolved},
+    report,
     source::Gate,
     specs::specs,
 };
@@ -43,7 +47,9 @@ pub(crate) struct Loads {
     pub(crate) run_id: String,
     pub(crate) seed: u64,
     pub(crate) session: Arc<Session>,
-    pub(crate) plugins: Mutex<Plugins>,
+    pub(crate) plugins: Arc<Mutex<Plugins>>,
+    /// Where the load comes from if not from this process.
+    groups: Option<Groups>,
     pub(crate) reported: Arc<Reported>,
     pub(crate) feed: Feed,
     /// Intervals handed to the exporters, over all loads.
@@ -67,6 +73,7 @@ impl Loads {
         plugins: Plugins,
         reported: Arc<Reported>,
         feed: Feed,
+        groups: Option<Groups>,
     ) -> Self {
         Self {
             target,
@@ -76,7 +83,8 @@ impl Loads {
             run_id,
             seed,
             session,
-            plugins: Mutex::new(plugins),
+            plugins: Arc::new(Mutex::new(plugins)),
+            groups,
             reported,
             feed,
             intervals: Arc::default(),
@@ -92,12 +100,12 @@ impl Loads {
         runners: u32,
     ) -> Result<Box<dyn LoadHandle>, Failure> {
         let runners = runners.max(1);
+        if let Some(groups) = &self.groups {
+            let begun = groups.start(&self.plugins, name, profile, runners).await?;
+            return Ok(begun);
+        }
         let (specs, config) = self.prepare(&name, profile, runners)?;
-        self.reported.load(LoadUse {
-            // It has been read as YAML, of which JSON is a part; what is more than JSON is shown as it was written.
-            profile: serde_json::from_str(profile).unwrap_or_else(|_| profile.into()),
-            runners,
-        });
+        self.reported.load(LoadUse::new(profile, runners));
         let stop = Stop::new();
         let (begun, has_begun) = oneshot::channel();
         let (done, outcome) = oneshot::channel();
@@ -123,28 +131,7 @@ impl Loads {
             .spawn(move || run.run(done))
             .map_err(|error| failure("failed", format!("no thread for the load: {error}")))?;
         self.running.lock().push((stop.clone(), thread));
-        let handle = Running {
-            stop,
-            outcome,
-            ended: None,
-            session: Arc::clone(&self.session),
-        };
-        match has_begun.await {
-            Ok(()) => {
-                // A load that nobody waits for ends with the run all the same.
-                let (ends, session) = (handle.stop.clone(), Arc::clone(&self.session));
-                tokio::spawn(async move {
-                    session.stop().stopped().await;
-                    ends.stop();
-                });
-                Ok(Box::new(handle))
-            }
-            // It ended before it began, and says why.
-            Err(_) => match handle.end().await {
-                Ok(_) => Err(failure("failed", "the load ended before it began")),
-                Err(failure) => Err(failure),
-            },
-        }
+        Running::begun(stop, has_begun, outcome, &self.session, Stop::abort).await
     }
 
     fn prepare(
@@ -153,29 +140,12 @@ impl Loads {
         text: &str,
         runners: u32,
     ) -> Result<(Vec<Spec>, LoadConfig), Failure> {
-        let wrong =
-            |message: String| failure("invalid", format!("load `{name}`: {}", message.trim_end()));
-        let read = profile::parse(text, Path::new("profile"), false)
-            .map_err(|error| wrong(error.to_string()))?;
-        let resolved = read
-            .profile
-            .resolve(&Overrides::default())
-            .map_err(|error| wrong(error.to_string()))?;
-        if !read.profile.thresholds.is_empty() {
-            return Err(wrong(
-                "thresholds belong to the run: give them in the benchmark's configuration"
-                    .to_owned(),
-            ));
-        }
-        let mut specs = specs(&read.profile, &resolved, &mut self.plugins.lock())
-            .map_err(|failed| wrong(failed.to_string()))?;
+        let (profile, resolved) = read(name, text)?;
+        let mut specs = specs(&profile, &resolved, &mut self.plugins.lock())
+            .map_err(|failed| wrong(name, failed))?;
         let several = specs.len() > 1;
         for (number, spec) in specs.iter_mut().enumerate() {
-            spec.name = if several {
-                format!("{name}-{}", number + 1)
-            } else {
-                name.to_owned()
-            };
+            spec.name = phase_name(name, number, several);
             multiply(spec, runners);
         }
         let mut config = self.config.clone();
@@ -184,8 +154,8 @@ impl Loads {
         Ok((specs, config))
     }
 
-    /// Stops what still runs, and waits for it.
-    pub(crate) fn finish(&self) {
+    /// Stops what still runs, and waits for it. Runners are removed; whether something of them is left that should not.
+    pub(crate) fn finish(&self, runtime: &Runtime, live: &Live) -> bool {
         let running = std::mem::take(&mut *self.running.lock());
         for (stop, _) in &running {
             stop.abort();
@@ -194,6 +164,44 @@ impl Loads {
             // A panic of the thread has been printed; the phase is lost.
             thread.join().ok();
         }
+        let Some(groups) = &self.groups else {
+            return false;
+        };
+        runtime.block_on(groups.finish(live))
+    }
+}
+
+/// Why a load cannot be run.
+pub(super) fn wrong(name: &str, why: impl std::fmt::Display) -> Failure {
+    failure(
+        "invalid",
+        format!("load `{name}`: {}", why.to_string().trim_end()),
+    )
+}
+
+/// Reads the profile of a load.
+pub(super) fn read(name: &str, text: &str) -> Result<(Profile, Resolved), Failure> {
+    let read =
+        profile::parse(text, Path::new("profile"), false).map_err(|error| wrong(name, error))?;
+    let resolved = read
+        .profile
+        .resolve(&Overrides::default())
+        .map_err(|error| wrong(name, error))?;
+    if !read.profile.thresholds.is_empty() {
+        return Err(wrong(
+            name,
+            "thresholds belong to the run: give them in the benchmark's configuration",
+        ));
+    }
+    Ok((read.profile, resolved))
+}
+
+/// Of a load with one phase, that of the load.
+pub(super) fn phase_name(load: &str, number: usize, several: bool) -> String {
+    if several {
+        format!("{load}-{}", number + 1)
+    } else {
+        load.to_owned()
     }
 }
 
@@ -279,119 +287,6 @@ impl Watcher for Intervals {
     }
 
     fn end(&mut self) {}
-}
-
-/// What all phases of a load came to.
-fn outcome(phases: &[MeasuredPhase]) -> LoadOutcome {
-    let mut response = measure::time_histogram();
-    let (mut sent, mut succeeded, mut failed) = (0, 0, 0);
-    let mut length = Duration::ZERO;
-    let mut ended = &Ended::Completed;
-    for phase in phases {
-        for series in &phase.result.series {
-            // Same bounds by construction.
-            response.add(&series.response_time).ok();
-            sent += series.sent;
-            succeeded += series.succeeded;
-            failed += series.failed;
-        }
-        length += phase.result.length;
-        // A phase that does not complete is the last.
-        ended = &phase.result.ended;
-    }
-    let seconds = length.as_secs_f64();
-    LoadOutcome {
-        sent,
-        succeeded,
-        failed,
-        length_ns: u64::try_from(length.as_nanos()).unwrap_or(u64::MAX),
-        achieved_rate: if seconds > 0.0 {
-            sent as f64 / seconds
-        } else {
-            0.0
-        },
-        response_p50_ns: measure::quantile(&response, 0.5).unwrap_or(0),
-        response_p99_ns: measure::quantile(&response, 0.99).unwrap_or(0),
-        reason: match ended {
-            Ended::Failed(error) => error.message.clone(),
-            _ => String::new(),
-        },
-        ended: match ended {
-            Ended::Completed => "completed",
-            Ended::Interrupted => "interrupted",
-            Ended::Failed(_) => "failed",
-        }
-        .to_owned(),
-    }
-}
-
-/// A load that was started.
-struct Running {
-    stop: Stop,
-    outcome: oneshot::Receiver<Result<LoadOutcome, Failure>>,
-    /// What it came to, once somebody has looked.
-    ended: Option<Result<LoadOutcome, Failure>>,
-    session: Arc<Session>,
-}
-
-impl Running {
-    /// Its end, or that of the run, which is then the load's too.
-    async fn end(mut self) -> Result<LoadOutcome, Failure> {
-        if let Some(ended) = self.ended.take() {
-            return ended;
-        }
-        tokio::select! {
-            biased;
-            ended = &mut self.outcome => of_thread(ended),
-            () = self.session.stop().stopped() => {
-                self.stop.stop();
-                Err(super::interrupted())
-            }
-        }
-    }
-
-    async fn ended_within(&mut self, timeout: Duration) -> Result<bool, Failure> {
-        if self.ended.is_some() {
-            return Ok(true);
-        }
-        tokio::select! {
-            biased;
-            ended = &mut self.outcome => {
-                self.ended = Some(of_thread(ended));
-                Ok(true)
-            }
-            () = self.session.stop().stopped() => Err(super::interrupted()),
-            () = tokio::time::sleep(timeout) => Ok(false),
-        }
-    }
-}
-
-fn of_thread(
-    ended: Result<Result<LoadOutcome, Failure>, oneshot::error::RecvError>,
-) -> Result<LoadOutcome, Failure> {
-    ended.unwrap_or_else(|_| Err(failure("failed", "the load's thread panicked")))
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Of a load that has ended this means nothing.
-        self.stop.abort();
-    }
-}
-
-impl LoadHandle for Running {
-    fn ended_within(&mut self, timeout_ms: u64) -> BoxFuture<'_, Result<bool, Failure>> {
-        Box::pin(self.ended_within(Duration::from_millis(timeout_ms)))
-    }
-
-    fn wait(self: Box<Self>) -> BoxFuture<'static, Result<LoadOutcome, Failure>> {
-        Box::pin(self.end())
-    }
-
-    fn stop(self: Box<Self>) -> BoxFuture<'static, Result<LoadOutcome, Failure>> {
-        self.stop.stop();
-        Box::pin(self.end())
-    }
 }
 
 #[cfg(test)]

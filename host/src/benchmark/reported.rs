@@ -45,6 +45,31 @@ pub(crate) struct LoadUse {
     pub(crate) runners: u32,
 }
 
+impl LoadUse {
+    /// The profile has been read as YAML, of which JSON is a part; what is more than JSON is shown as it was written.
+    pub(crate) fn new(profile: &str, runners: u32) -> Self {
+        Self {
+            profile: serde_json::from_str(profile).unwrap_or_else(|_| profile.into()),
+            runners,
+        }
+    }
+}
+
+/// The runners of a load, if it did not come from this process.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RunnersUse {
+    /// Name of the load.
+    pub(crate) load: String,
+    /// `cluster` or `local`.
+    pub(crate) place: &'static str,
+    /// How many there were to be.
+    pub(crate) count: u32,
+    /// How many of them have a report.
+    pub(crate) reported: usize,
+    /// From the first start to the last; none if that is not known.
+    pub(crate) start_skew_seconds: Option<f64>,
+}
+
 /// What the run was, besides what it measured.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
@@ -54,6 +79,8 @@ pub(crate) struct Told {
     pub(crate) facts: Vec<(String, Value)>,
     /// In the order they were started.
     pub(crate) loads: Vec<LoadUse>,
+    /// In the order they ended.
+    pub(crate) runners: Vec<RunnersUse>,
 }
 
 impl Told {
@@ -189,6 +216,14 @@ impl Reported {
         let fits = kept.told.loads.len() < MOST;
         if kept.take_if(fits) {
             kept.told.loads.push(load);
+        }
+    }
+
+    pub(crate) fn runners(&self, runners: RunnersUse) {
+        let mut kept = self.0.lock();
+        let fits = kept.told.runners.len() < MOST;
+        if kept.take_if(fits) {
+            kept.told.runners.push(runners);
         }
     }
 

@@ -23,6 +23,7 @@ use crate::{
         audit::PrometheusArgs,
         output::{self, OutputArgs},
         run::{self, BenchmarkArgs, HostKeys},
+        runners::RunnersArgs,
         server::ServerArgs,
     },
     exit::{Exit, Failed, OrExit as _},
@@ -30,6 +31,7 @@ use crate::{
     live::Live,
     plugins::{self, Plugins},
     run::Job,
+    runner_group::Placement,
     sink::Destination,
 };
 
@@ -56,15 +58,9 @@ pub struct BenchFlags {
     /// test machines, is no default here. Repeatable.
     #[arg(long, value_name = "KEY=VALUE[,VALUE]")]
     pub vc_affinity: Vec<String>,
-    /// Where runners may run: nodes with one of these labels; shown in the result. Repeatable.
-    #[arg(long, value_name = "KEY=VALUE[,VALUE]")]
-    pub rg_affinity: Vec<String>,
-    /// kperf's, for runners in the cluster. Here the load comes from this process, so it is refused.
-    #[arg(long, value_name = "IMAGE", hide = true)]
-    pub runner_image: Option<String>,
-    /// kperf's, for runners in the cluster.
-    #[arg(long, value_name = "LEVEL:PRECEDENCE", hide = true)]
-    pub runner_flowcontrol: Option<String>,
+    /// Flags about runners.
+    #[command(flatten)]
+    pub runners: RunnersArgs,
     /// Give virtual nodes the provider ID of an EKS node, so that EKS leaves them alone.
     #[arg(long, hide = true)]
     pub eks: bool,
@@ -248,31 +244,21 @@ fn scenario(
     mut plugins: Plugins,
     live: &Live,
 ) -> Result<Exit, Failed> {
-    for (given, flag) in [
-        (common.runner_image.is_some(), "--runner-image"),
-        (common.runner_flowcontrol.is_some(), "--runner-flowcontrol"),
-    ] {
-        if given {
-            return Err(Failed {
-                exit: Exit::Usage,
-                error: anyhow!(
-                    "{flag}: the load of a scenario comes from this process, with as much of everything as its runners \
-                     have together; leave the flag away, or run a group in the cluster with `rg run`"
-                ),
-            });
-        }
-    }
     let (config, keys) = config(plugin, common, matches)?;
     let grants = grants(plugin, is_bundled, common, &keys)?;
     let outputs = output::prepare(&common.output, &mut plugins)?;
     let kperf = kperf_result(common, &outputs, &mut plugins)?;
+    let runners = common.runners.placement(&common.target)?;
     let mut load = run::load_config(&engine(common.seed)?, None)?;
     // The errors of the result, one by one.
     load.raw = true;
     let job = Job {
         description: String::new(),
         labels: run::labels(&common.labels)?,
-        target: common.target.choice().or_exit(Exit::Usage)?,
+        target: match &runners {
+            Some(Placement::Locally(local)) => local.choice().clone(),
+            _ => common.target.choice().or_exit(Exit::Usage)?,
+        },
         seed: run::seed(&engine(common.seed)?)?,
         load,
         server: common.server.when(),
@@ -301,6 +287,8 @@ fn scenario(
                 affinity: affinity("--vc-affinity", &common.vc_affinity)?,
                 eks: common.eks,
             },
+            runners,
+            raw_data: common.output.raw_data,
             kperf: Some(kperf),
         },
         plugins,
@@ -387,7 +375,7 @@ fn kperf_result(
     Ok(KperfResult {
         exporter: plugins.load("kperf_json").or_exit(Exit::Plugin)?,
         destination,
-        node_affinity: affinity("--rg-affinity", &common.rg_affinity)?,
+        node_affinity: common.runners.rg_affinity.iter().cloned().collect(),
         raw_data: common.output.raw_data,
     })
 }

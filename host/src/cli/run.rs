@@ -287,6 +287,8 @@ fn benchmark(
             cleanup_timeout: args.benchmark.cleanup_timeout,
             plain: live.is_plain(),
             pools: PoolPlacement::default(),
+            runners: None,
+            raw_data: false,
             kperf: None,
         },
         plugins,

@@ -318,6 +318,7 @@ fn start(args: &RunArgs, live: &Live) -> Result<Exit, Failed> {
             ready_timeout: args.ready_timeout,
             seed: args.seed,
             count: args.local,
+            take_sampled: false,
             locally: args.local.is_some(),
         };
         let group = prepare(

@@ -2,14 +2,15 @@
 
 use std::{io::Write as _, time::Duration};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use clap::Args;
 use kperf_cluster::nodepool::{KWOK_IMAGE, PoolSpec};
 
 use crate::{
-    cli::{EngineArgs, TargetArgs, run::load_config, table::ListFormat, vc},
+    cli::{EngineArgs, TargetArgs, run::load_config, runners::RunnersArgs, table::ListFormat, vc},
     exit::{Exit, Failed, OrExit as _},
     live::Live,
+    runner_group::Placement,
     warmup::{self, JobSpec, Warmed, Warmup},
 };
 
@@ -25,6 +26,7 @@ events meanwhile; then removes all of it. Nothing is done if an API server has e
 
 Examples:
   kperf-host warmup --kubeconfig ~/.kube/config
+  kperf-host warmup --kubeconfig ~/.kube/config --runner-image IMAGE --rg-affinity pool=load
   kperf-host warmup --sim --nodes 5 --pods 100 --total 50
 "
 )]
@@ -35,7 +37,7 @@ pub struct WarmupArgs {
     /// Requests of each runner.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub total: u64,
-    /// Runners whose load this process sends, each with 10 connections and 100 clients.
+    /// Runners, each with 10 connections and 100 clients.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub runners: u32,
     /// Virtual nodes.
@@ -53,15 +55,6 @@ pub struct WarmupArgs {
     /// Where the controllers of the virtual nodes may run; repeatable.
     #[arg(long, value_name = "KEY=V[,V]", value_parser = vc::key_values)]
     pub vc_affinity: Vec<(String, Vec<String>)>,
-    /// Of kperf's runners; the load of all of them comes from this process.
-    #[arg(long, value_name = "IMAGE", hide = true)]
-    pub runner_image: Option<String>,
-    /// As above.
-    #[arg(long, value_name = "LEVEL:PRECEDENCE", hide = true)]
-    pub runner_flowcontrol: Option<String>,
-    /// As above.
-    #[arg(long, value_name = "KEY=V[,V]", hide = true)]
-    pub rg_affinity: Vec<String>,
     /// Image of the controllers.
     #[arg(long, value_name = "IMAGE", default_value = KWOK_IMAGE)]
     pub kwok_image: String,
@@ -74,6 +67,9 @@ pub struct WarmupArgs {
     /// How to print what it came to.
     #[arg(long, short, value_name = "FORMAT", default_value = "table")]
     pub output: ListFormat,
+    /// Flags about runners.
+    #[command(flatten)]
+    pub runners_at: RunnersArgs,
     /// Target flags.
     #[command(flatten)]
     pub target: TargetArgs,
@@ -96,19 +92,7 @@ pub fn run(args: &WarmupArgs, live: &mut Live) -> Result<Exit, Failed> {
         ..PoolSpec::new("warmup")
     };
     pool.validate().or_exit(Exit::Usage)?;
-    for (flag, is_given) in [
-        ("--runner-image", args.runner_image.is_some()),
-        ("--runner-flowcontrol", args.runner_flowcontrol.is_some()),
-        ("--rg-affinity", !args.rg_affinity.is_empty()),
-    ] {
-        if is_given {
-            live.say(&format!(
-                "warning: {flag} has no effect: no runner pods are started, the load of all {} runners comes from this process",
-                args.runners
-            ));
-        }
-    }
-    let runners = args.runners;
+    let placement = args.runners_at.placement(&args.target)?;
     let plan = Warmup {
         pool,
         job: JobSpec {
@@ -116,21 +100,21 @@ pub fn run(args: &WarmupArgs, live: &mut Live) -> Result<Exit, Failed> {
             parallelism: args.parallelism,
             ..JobSpec::default()
         },
-        rate: args.rate * f64::from(runners),
-        total: args
-            .total
-            .checked_mul(u64::from(runners))
-            .ok_or_else(|| anyhow!("--total {}: too many for {runners} runners", args.total))
-            .or_exit(Exit::Usage)?,
-        conns: CONNS * runners,
-        clients: CLIENTS * runners,
+        rate: args.rate,
+        total: args.total,
+        conns: CONNS,
+        clients: CLIENTS,
+        runners: args.runners,
         threshold: args.core_warmup_ready_threshold,
         eks: args.eks,
         timeout: args.timeout,
     };
     let config = load_config(&args.engine, None)?;
-    let target = args.target.choice().or_exit(Exit::Usage)?;
-    let (warmed, exit) = warmup::run(&plan, &target, config, live)?;
+    let target = match &placement {
+        Some(Placement::Locally(local)) => local.choice().clone(),
+        _ => args.target.choice().or_exit(Exit::Usage)?,
+    };
+    let (warmed, exit) = warmup::run(&plan, &target, config, placement.as_ref(), live)?;
     let text = match args.output {
         ListFormat::Table => text(&warmed),
         ListFormat::Json => format!("{:#}\n", warmed.to_json()),

@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
+use kperf_cluster::TargetSource;
 use kperf_load::Stop;
 use kperf_runners::{DirectoryStore, MailState, Plan, Store};
 use kperf_sim::Sim;
@@ -38,6 +39,8 @@ const LAST_WORDS_BYTES: usize = 4096;
 pub struct LocalTarget {
     arguments: Vec<OsString>,
     environment: Vec<(&'static str, OsString)>,
+    /// The same for this process.
+    choice: TargetChoice,
     /// Serves as long as it lives.
     _sim: Option<(Sim, TempDir)>,
 }
@@ -48,8 +51,9 @@ impl LocalTarget {
     /// # Errors
     /// The simulator cannot be started, or there is no target.
     pub fn new(args: &TargetArgs) -> Result<Self, Failed> {
-        if let TargetChoice::Sim(config) = args.choice().or_exit(Exit::Usage)? {
-            let sim = Sim::start(*config)
+        let choice = args.choice().or_exit(Exit::Usage)?;
+        if let TargetChoice::Sim(config) = &choice {
+            let sim = Sim::start((**config).clone())
                 .context("cannot start the simulator")
                 .or_exit(Exit::Target)?;
             let folder = tempfile::tempdir()
@@ -60,8 +64,12 @@ impl LocalTarget {
                 .context("cannot write the simulator's kubeconfig")
                 .or_exit(Exit::Failure)?;
             return Ok(Self {
-                arguments: vec!["--kubeconfig".into(), kubeconfig.into()],
+                arguments: vec!["--kubeconfig".into(), kubeconfig.clone().into()],
                 environment: Vec::new(),
+                choice: TargetChoice::Cluster(TargetSource::Kubeconfig {
+                    path: Some(kubeconfig),
+                    context: None,
+                }),
                 _sim: Some((sim, folder)),
             });
         }
@@ -96,8 +104,15 @@ impl LocalTarget {
         Ok(Self {
             arguments,
             environment: token.map(|token| ("KPERF_TOKEN", token.into())).collect(),
+            choice,
             _sim: None,
         })
+    }
+
+    /// Where this process finds what the runners load.
+    #[must_use]
+    pub fn choice(&self) -> &TargetChoice {
+        &self.choice
     }
 }
 
@@ -200,6 +215,15 @@ impl Locally {
             .collect()
     }
 
+    pub(super) fn name(&self) -> &str {
+        &self.plan.name
+    }
+
+    /// Where its runners leave word.
+    pub(super) fn store(&self) -> Store {
+        Store::Directory(self.store.clone())
+    }
+
     pub(super) async fn wait(
         &mut self,
         stop: &Stop,
@@ -207,7 +231,7 @@ impl Locally {
     ) -> Result<Outcome, Failed> {
         let (mut told_to_stop, mut told_to_abort) = (false, false);
         let mut said = (usize::MAX, usize::MAX);
-        let store = Store::Directory(self.store.clone());
+        let store = self.store();
         loop {
             self.look().await?;
             let over = self

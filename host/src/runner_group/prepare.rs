@@ -45,6 +45,8 @@ pub struct GroupOptions {
     pub seed: Option<u64>,
     /// Runners in place of the file's.
     pub count: Option<u32>,
+    /// What a sample of a stranger's requests needs is taken as granted: the caller judges [`Group::grants`].
+    pub take_sampled: bool,
     /// Requests go with whatever credentials the user has, and no rights are derived.
     pub locally: bool,
 }
@@ -223,6 +225,22 @@ fn grants(
     let mut places = Vec::new();
     for entry in others {
         let of_entry = needs::missing(entry, &given).or_exit(Exit::Plugin)?;
+        if options.take_sampled {
+            if let Some(other) = of_entry.others.first() {
+                return Err(Failed {
+                    exit: Exit::Usage,
+                    error: anyhow!("{}: asks for {other}, which no grant can name", entry.place),
+                });
+            }
+            for text in &of_entry.grants {
+                given.push(
+                    text.parse()
+                        .with_context(|| entry.place.clone())
+                        .or_exit(Exit::Usage)?,
+                );
+            }
+            continue;
+        }
         if let Some(other) = of_entry.others.first() {
             warnings.push(format!(
                 "{}: asks for {other}, which the runners' account is not allowed to do and no grant can name",

@@ -1,16 +1,30 @@
 //! A group that was started.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::anyhow;
-use kperf_cluster::{api::Cluster, cleanup::CleanReport};
+use kperf_cluster::{
+    api::{Cluster, DeleteOptions, Scope},
+    cleanup::CleanReport,
+};
 use kperf_load::Stop;
 use kperf_runners::{
-    ClusterStore, End, Found, GroupError, Plan, Store, create, delete, finished, why_missing,
+    ClusterStore, End, Found, GROUP_LABEL, GroupError, Plan, Store, create, delete, finished,
+    why_missing,
 };
 
 use super::{Group, Outcome, local::Locally, outcome::Why};
 use crate::exit::{Exit, Failed};
+
+/// Images are pulled and nodes found by then.
+const BEGINS_WITHIN: Duration = Duration::from_secs(15 * 60);
+/// Runners that were told to end have reported by then: their grace period and some more.
+const REPORTS_WITHIN: Duration = Duration::from_secs(45);
+/// Between two looks whether a group has begun.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// A group at work, in a cluster or on this machine.
 pub enum Running {
@@ -46,6 +60,91 @@ impl Running {
         }
     }
 
+    /// Waits until all runners are over, however long it takes, and merges what they reported; calls `begun` once they
+    /// send. On `stop` they end early and report what they have.
+    ///
+    /// # Errors
+    /// They do not begin in time, or as [`Running::wait`].
+    pub async fn to_the_end(
+        &mut self,
+        stop: &Stop,
+        begun: &mut (dyn FnMut() + Send),
+        say: &(dyn Fn(&str) + Sync),
+    ) -> Result<Outcome, Failed> {
+        let name = self.name().to_owned();
+        let has_begun = begins(self.store());
+        let over = self.over(stop, say);
+        tokio::pin!(has_begun, over);
+        tokio::select! {
+            biased;
+            outcome = &mut over => {
+                // It was shorter than the time between two looks.
+                if outcome.as_ref().is_ok_and(|outcome| outcome.start.is_some()) {
+                    begun();
+                }
+                return outcome;
+            }
+            () = &mut has_begun => begun(),
+            () = tokio::time::sleep(BEGINS_WITHIN) => {
+                return Err(Failed {
+                    exit: Exit::Failure,
+                    error: anyhow!(
+                        "runner group {name} has not begun within {} minutes",
+                        BEGINS_WITHIN.as_secs() / 60
+                    ),
+                });
+            }
+        }
+        over.await
+    }
+
+    async fn over(&mut self, stop: &Stop, say: &(dyn Fn(&str) + Sync)) -> Result<Outcome, Failed> {
+        let (cluster, group) = match self {
+            Self::Local(local) => return local.wait(stop, say).await,
+            Self::Cluster { cluster, group } => (cluster, group),
+        };
+        // It ends runners, not the waiting for them.
+        let patient = Stop::new();
+        tokio::select! {
+            outcome = wait_in_cluster(cluster, group, None, &patient, say) => return outcome,
+            () = stop.stopped() => {}
+        }
+        end_pods(cluster, group).await?;
+        let ended = finished(
+            cluster,
+            &group.namespace,
+            &group.name,
+            Some(REPORTS_WITHIN),
+            &patient,
+            say,
+        );
+        tokio::select! {
+            // Whoever has not reported by then is missing.
+            _ = ended => {}
+            () = stop.aborted() => {}
+        }
+        wait_in_cluster(cluster, group, Some(Duration::ZERO), &patient, say).await
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Cluster { group, .. } => &group.name,
+            Self::Local(local) => local.name(),
+        }
+    }
+
+    fn store(&self) -> Store {
+        match self {
+            Self::Cluster { cluster, group } => Store::Cluster(ClusterStore::new(
+                cluster.clone(),
+                &group.namespace,
+                &group.name,
+                Stop::new(),
+            )),
+            Self::Local(local) => local.store(),
+        }
+    }
+
     /// Removes everything of it.
     pub async fn delete(self, within: Duration) -> CleanReport {
         match self {
@@ -54,6 +153,41 @@ impl Running {
             Self::Local(_) => CleanReport::default(),
         }
     }
+}
+
+/// Returns at the start that the runners agreed on.
+async fn begins(store: Store) {
+    loop {
+        // That it cannot be read now is said by whoever waits for the end.
+        if let Ok(Some(start)) = store.start().await {
+            let at = UNIX_EPOCH + Duration::from_micros(start.start_unix_us);
+            let ahead = at.duration_since(SystemTime::now()).unwrap_or_default();
+            return tokio::time::sleep(ahead).await;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Ends the runners of a group: a pod that is deleted reports what it has, and its Job makes no other one.
+async fn end_pods(cluster: &Cluster, group: &Found) -> Result<(), Failed> {
+    let what = || format!("ending the runners of group {}", group.name);
+    let ended = async {
+        let pods = cluster.kind("v1", "Pod").await?;
+        let scope = Scope {
+            namespace: group.namespace.clone(),
+            label_selector: format!("{GROUP_LABEL}={}", group.name),
+            ..Scope::default()
+        };
+        cluster
+            .delete_collection(&pods, &scope, &DeleteOptions::default())
+            .await
+    };
+    ended.await.map_err(|failure| {
+        failed(GroupError::Api {
+            what: what(),
+            failure,
+        })
+    })
 }
 
 /// Makes a group in a cluster.

@@ -1,0 +1,182 @@
+//! Scenarios and warm-ups whose load comes from pods: real kwok plays the pool's nodes, and the kubelet runs kwok and
+//! the runners as processes on its own.
+
+use std::{process::Stdio, thread, time::Duration};
+
+use kperf_tests::{Kperf, finish, kperf, wait};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    User,
+    real::{World, eventually, world},
+};
+
+const NAMESPACE: &str = "runnergroups-kperf-io";
+const JOBS: &str = "/apis/batch/v1/namespaces/runnergroups-kperf-io/jobs";
+
+/// The Job of the group, once it is there.
+fn job(world: &World) -> Value {
+    eventually("there is a group", || {
+        world.items(JOBS).pop().ok_or_else(|| "no Job".to_owned())
+    })
+}
+
+#[track_caller]
+fn assert_no_runners(world: &World) {
+    for path in [
+        "/api/v1/configmaps",
+        "/api/v1/pods",
+        "/api/v1/serviceaccounts",
+        "/apis/batch/v1/jobs",
+        "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+        "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+        "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas",
+    ] {
+        let left = world.items(&format!(
+            "{path}?labelSelector=kperf-host.io%2Frunner-group"
+        ));
+        assert_eq!(left, Vec::<Value>::new(), "{path}");
+    }
+    let namespace = format!("/api/v1/namespaces/{NAMESPACE}");
+    assert_eq!(world.client().get(&namespace).unwrap().status, 404);
+}
+
+/// A shortened scenario with two runners.
+fn scenario<'a>(kperf: &Kperf, kubeconfig: &'a str, total: &'a str) -> std::process::Command {
+    let words = "bench node10_job1_pod100 --runner-image kperf-host:test --runner-flowcontrol workload-low:500 \
+                 --rg-affinity pool=load --runners 2 --nodes 2 --pods 10 --result result.json \
+                 --output json=report.json --total";
+    let mut words: Vec<&str> = words.split_whitespace().collect();
+    words.extend([total, "--kubeconfig", kubeconfig]);
+    kperf.command(&words)
+}
+
+#[test]
+fn a_scenario_from_pods_of_the_cluster() {
+    let kperf = kperf!();
+    let Some(world) = world() else { return };
+    let kubeconfig = world.plane.kubeconfig();
+    let kubeconfig = kubeconfig.to_str().unwrap();
+    let command = scenario(&kperf, kubeconfig, "60");
+    let running = thread::spawn(move || finish(command, Duration::from_secs(120)));
+
+    // While it runs: two pods where they may be, an account that may list and nothing else, and the priority.
+    let job = job(&world);
+    let group = job["metadata"]["name"].as_str().unwrap().to_owned();
+    assert!(group.starts_with("load-"), "{group}");
+    assert_eq!(job["spec"]["completions"], 2);
+    let pod = &job["spec"]["template"]["spec"];
+    assert_eq!(pod["containers"][0]["image"], "kperf-host:test");
+    let affinity = pod["affinity"].to_string();
+    assert!(
+        affinity.contains("pool") && affinity.contains("load"),
+        "{affinity}"
+    );
+    let selector = format!("labelSelector=kperf-host.io%2Frunner-group%3D{group}");
+    let of = |path: &str| world.items(&format!("{path}?{selector}"));
+    let roles = of("/apis/rbac.authorization.k8s.io/v1/clusterroles");
+    let mut rules: Vec<&Value> = roles[0]["rules"].as_array().unwrap().iter().collect();
+    rules.sort_by_key(|rule| rule.to_string());
+    let list =
+        |resource: &str| json!({"apiGroups": [""], "resources": [resource], "verbs": ["list"]});
+    assert_eq!(rules, [&list("events"), &list("pods")]);
+    let schemas = of("/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas");
+    assert_eq!(schemas[0]["spec"]["matchingPrecedence"], 500);
+
+    let ran = running.join().unwrap();
+    let logs = world.logs(NAMESPACE);
+    let ran = ran.expect(0);
+    assert!(
+        ran.stdout.contains("120 of 120 requests succeeded"),
+        "{}",
+        ran.stdout
+    );
+    ran.says(&[&format!("deleted namespace {NAMESPACE}")]);
+    let whole = kperf.json("result.json");
+    assert_eq!(whole["loadSpec"]["count"], 2);
+    assert_eq!(whole["loadSpec"]["nodeAffinity"], json!({"pool": ["load"]}));
+    assert_eq!(whole["result"]["total"], 120, "{whole:#}\n{logs}");
+    assert_eq!(
+        whole["result"]["percentileLatencies"]
+            .as_array()
+            .unwrap()
+            .len(),
+        6
+    );
+    let runners = &whole["info"]["runners"][0];
+    assert_eq!(
+        (&runners["place"], &runners["reported"]),
+        (&json!("cluster"), &json!(2))
+    );
+    let report = kperf.json("report.json");
+    assert_eq!(report["phases"][0]["overall"]["sent"], 120);
+    assert_no_runners(&world);
+    kperf.assert_clean(kubeconfig, Some(&ran.run_id()));
+    world.assert_nothing_of_pools();
+}
+
+/// Ctrl-C: the runners report what they have, and are gone.
+#[test]
+fn an_interrupted_scenario_takes_its_runners_along() {
+    let kperf = kperf!();
+    let Some(world) = world() else { return };
+    let kubeconfig = world.plane.kubeconfig();
+    let mut child = scenario(&kperf, kubeconfig.to_str().unwrap(), "100000")
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(kperf.path("said")).unwrap())
+        .spawn()
+        .unwrap();
+    let job = job(&world);
+    let start = format!(
+        "/api/v1/namespaces/{NAMESPACE}/configmaps/{}-start",
+        job["metadata"]["name"].as_str().unwrap()
+    );
+    eventually("the runners agree on a start", || {
+        let answer = world.client().get(&start).unwrap();
+        let is_agreed = answer.status == 200 && answer.json()["data"]["start"].is_string();
+        is_agreed.then_some(()).ok_or(answer.text)
+    });
+    // It is at most some seconds ahead.
+    thread::sleep(Duration::from_secs(4));
+    kill(
+        Pid::from_raw(i32::try_from(child.id()).unwrap()),
+        Signal::SIGINT,
+    )
+    .unwrap();
+    let status = wait(&mut child, Duration::from_secs(100)).expect("an end in time");
+    let said = std::fs::read_to_string(kperf.path("said")).unwrap();
+    assert_eq!(status.code(), Some(130), "{said}");
+    let whole = kperf.json("result.json");
+    assert!(
+        whole["result"]["total"].as_u64().unwrap() > 0,
+        "{said}\n{whole:#}"
+    );
+    assert_eq!(
+        whole["info"]["runners"][0]["reported"], 2,
+        "{said}\n{whole:#}"
+    );
+    assert_no_runners(&world);
+    world.assert_nothing_of_pools();
+}
+
+#[test]
+fn a_warm_up_from_pods_of_the_cluster() {
+    let kperf = kperf!();
+    let Some(world) = world() else { return };
+    let kubeconfig = world.plane.kubeconfig();
+    let user = User {
+        kperf: &kperf,
+        kubeconfig: kubeconfig.to_str().unwrap(),
+    };
+    let ran = user
+        .types("warmup --runner-image kperf-host:test --rg-affinity pool=load --runner-flowcontrol workload-low:500 --runners 2 --nodes 2 --pods 5 --parallelism 5 --total 60 --rate 10 --core-warmup-ready-threshold 1000 -o json")
+        .expect(0);
+    let warmed: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(warmed["requests"], 120, "{warmed:#}\n{}", ran.stderr);
+    assert_no_runners(&world);
+    world.assert_nothing_of_pools();
+}
