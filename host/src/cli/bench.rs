@@ -275,7 +275,7 @@ fn scenario(
         target: common.target.choice().or_exit(Exit::Usage)?,
         seed: run::seed(&engine(common.seed)?)?,
         load,
-        server: common.server.when(),
+        server: common.server.when()?,
         prometheus: common.prometheus.source()?,
         thresholds: run::thresholds("--config: thresholds:", &keys.thresholds)?
             .into_iter()
