@@ -72,14 +72,7 @@ impl Source {
             }
             Ok(())
         });
-        checked.map_err(|error: ClientError| Failed {
-            exit: if error.is_usage() {
-                Exit::Usage
-            } else {
-                Exit::Target
-            },
-            error: error.into(),
-        })
+        checked.map_err(ClientError::into_failed)
     }
 
     /// Asks about a run: waits until Prometheus has looked once more after its end, then asks everything. The
@@ -93,8 +86,10 @@ impl Source {
         say: impl Fn(&str),
     ) -> Answers {
         let settle = self.queries.settle;
-        let wait = (end + settle)
-            .duration_since(SystemTime::now())
+        // A time that there is not is none to wait for: what was measured is worth more.
+        let wait = end
+            .checked_add(settle)
+            .and_then(|settled| settled.duration_since(SystemTime::now()).ok())
             .unwrap_or_default();
         if !wait.is_zero() && !stop.is_stopped() {
             say(&format!(
@@ -103,7 +98,10 @@ impl Source {
             ));
         }
         let interval = self.queries.scrape_interval;
-        let window = Window::new(start - interval, end + interval.min(settle));
+        let window = Window::new(
+            start.checked_sub(interval).unwrap_or(start),
+            end.checked_add(interval.min(settle)).unwrap_or(end),
+        );
         let asked = run(async {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
@@ -115,17 +113,35 @@ impl Source {
         asked.unwrap_or_else(|error: ClientError| Answers::failed(&self.queries, &error))
     }
 
-    /// Asks about a window as it is.
+    /// Asks about a window as it is. A Prometheus that goes away on the way leaves failures in the answers.
     ///
     /// # Errors
-    /// Prometheus cannot be used at all.
+    /// Prometheus cannot be used at all, or it does not understand a query.
     pub fn about(&self, window: &Window) -> Result<Answers, ClientError> {
         run(async {
             let client = Client::new(&self.access)?;
             // Tells apart that it is not there from what it says about a query.
             client.instant("vector(1)", "vector(1)", window.end).await?;
-            Ok(evaluate::ask(&client, &self.queries, window).await)
+            let mut answers = evaluate::ask(&client, &self.queries, window).await;
+            match answers.failures.iter().position(ClientError::is_usage) {
+                Some(wrong) => Err(answers.failures.swap_remove(wrong)),
+                None => Ok(answers),
+            }
         })
+    }
+}
+
+impl ClientError {
+    /// Why nothing could be done.
+    pub(crate) fn into_failed(self) -> Failed {
+        Failed {
+            exit: if self.is_usage() {
+                Exit::Usage
+            } else {
+                Exit::Target
+            },
+            error: self.into(),
+        }
     }
 }
 
@@ -147,13 +163,16 @@ pub fn with_answers(
     answers: Answers,
 ) -> doc::Summary {
     results.metrics.extend(answers.metrics);
+    let judged_only = answers.judged_only.len();
+    results.metrics.extend(answers.judged_only);
     results.findings.extend(answers.findings);
     let limits = [limits, &answers.limits].concat();
     let mut whole = report::summary(facts, phases, results, &limits);
-    for missed in threshold::evaluate(&whole, &answers.warnings)
-        .into_iter()
-        .filter(|threshold| !threshold.passed)
-    {
+    let warned = threshold::evaluate(&whole, &answers.warnings);
+    // They are the last of the report.
+    let reported = whole.metrics.len().saturating_sub(judged_only);
+    whole.metrics.truncate(reported);
+    for missed in warned.into_iter().filter(|threshold| !threshold.passed) {
         whole.findings.push(doc::Finding {
             severity: "warning".to_owned(),
             code: "prometheus/limit".to_owned(),

@@ -365,6 +365,7 @@ fn in_brackets(labels: &[doc::Label]) -> String {
 
 fn in_unit(value: f64, unit: &str) -> String {
     match unit {
+        _ if value.is_infinite() => if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned(),
         "seconds" if value >= 0.0 => time((value * 1e9) as u64),
         "ratio" => format!("{}%", number(value * 100.0)),
         _ => number(value),

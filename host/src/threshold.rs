@@ -1,7 +1,8 @@
 //! Limits on results: `pod_startup p99 <= 5s`, `errors ratio <= 0.1%`, `achieved-rate >= 950`.
 //!
 //! Enters: what the user wrote, and the report. Leaves: for each limit what was measured and whether it was kept.
-//! A limit on something that was not measured is not kept: a run that measured nothing passes nothing.
+//! A limit on something that was not measured is not kept: a run that measured nothing passes nothing. NaN, as of 0/0,
+//! was not measured; infinity was, and is more than any limit.
 //!
 //! ```text
 //! LIMIT     = SUBJECT [STATISTIC] COMPARISON NUMBER[UNIT]
@@ -129,14 +130,19 @@ impl ThresholdSpec {
         &self.expression
     }
 
+    /// Whether `one` is further on the wrong side of the limit than `other`.
+    pub(crate) fn is_worse(&self, one: f64, other: f64) -> bool {
+        self.comparison.is_worse(one, other, self.limit)
+    }
+
     /// What became of it.
     fn judge(&self, whole: &Summary) -> Threshold {
         let measured = self
             .measured(whole)
             .into_iter()
-            .filter(|one| one.value.is_finite() && self.unit.fits(&one.unit))
+            .filter(|one| !one.value.is_nan() && self.unit.fits(&one.unit))
             .reduce(|worst, one| {
-                if self.comparison.is_worse(one.value, worst.value, self.limit) {
+                if self.is_worse(one.value, worst.value) {
                     one
                 } else {
                     worst

@@ -7,6 +7,7 @@
     reason = "a failure here is a failed test"
 )]
 
+mod fake;
 mod prometheus;
 mod real;
 mod simulator;

@@ -147,6 +147,7 @@ pub(crate) fn build(
     Ok(Tls {
         config: Arc::new(settings),
         server_name,
+        is_verified: !config.accept_invalid_certs,
     })
 }
 

@@ -31,6 +31,8 @@ pub struct Tls {
     pub config: Arc<rustls::ClientConfig>,
     /// Name to verify; differs from the host for `tls-server-name`.
     pub server_name: rustls_pki_types::ServerName<'static>,
+    /// Whether the server has to prove that it is the one; not with `insecure-skip-tls-verify`.
+    pub is_verified: bool,
 }
 
 /// An HTTP proxy.

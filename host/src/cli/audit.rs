@@ -14,7 +14,7 @@ use crate::{
     export::Exports,
     live::Live,
     plugins::Plugins,
-    prometheus::{self, Access, Queries, Source, Window},
+    prometheus::{self, Access, ClientError, Queries, Source, Window},
     report::{Results, RunFacts},
     run,
 };
@@ -57,6 +57,10 @@ impl PrometheusArgs {
         let (Some(url), Some(file)) = (&self.prometheus, &self.queries) else {
             return Ok(None);
         };
+        let queries = Queries::read(file).or_exit(Exit::Usage)?;
+        for warning in &queries.warnings {
+            tracing::warn!("--queries {}: {warning}", file.display());
+        }
         Ok(Some(Source {
             access: Access {
                 url: url.clone(),
@@ -65,7 +69,7 @@ impl PrometheusArgs {
                 ca_file: self.prometheus_ca_file.clone(),
                 insecure_skip_tls_verify: self.prometheus_insecure_skip_tls_verify,
             },
-            queries: Queries::read(file).or_exit(Exit::Usage)?,
+            queries,
         }))
     }
 }
@@ -77,7 +81,8 @@ impl PrometheusArgs {
   kperf-host audit --prometheus https://prometheus --prometheus-token-file token --queries perf-audit-input.json \\
       --start 2026-11-28T19:00:00Z --end 2026-11-28T19:10:00Z --output junit=audit.xml
 
-A missed limit, or a limit on a query without values, ends with exit code 3.")]
+A missed limit, or a limit on a query without values, ends with exit code 3; a query that Prometheus does not
+understand with 2, a Prometheus that is away, or goes away, with 4.")]
 pub struct AuditArgs {
     /// Start of the window, RFC 3339.
     #[arg(long, value_name = "TIME", required_unless_present = "last", conflicts_with = "last", value_parser = time)]
@@ -120,10 +125,13 @@ pub fn run(args: &AuditArgs, live: &Live) -> Result<Exit, Failed> {
         .source()?
         .ok_or_else(|| usage(anyhow!("give --prometheus and --queries")))?;
     let end = args.end.unwrap_or_else(SystemTime::now);
-    let start = match (args.start, args.last) {
-        (Some(start), _) => start,
-        (None, last) => end - last.unwrap_or_default(),
+    let (flag, start) = match (args.start, args.last) {
+        (Some(start), _) => ("--start", Some(start)),
+        (None, last) => ("--last", end.checked_sub(last.unwrap_or_default())),
     };
+    let start = start
+        .filter(|start| *start >= SystemTime::UNIX_EPOCH)
+        .ok_or_else(|| usage(anyhow!("{flag}: the window would begin before 1970")))?;
     if start >= end {
         return Err(usage(anyhow!("the window ends before it begins")));
     }
@@ -134,7 +142,7 @@ pub fn run(args: &AuditArgs, live: &Live) -> Result<Exit, Failed> {
     let run_id = run::run_id(start, run::drawn_seed());
 
     let window = Window::new(start, end);
-    let answers = source.about(&window).or_exit(Exit::Target)?;
+    let answers = source.about(&window).map_err(ClientError::into_failed)?;
     let exports = Exports::begin(outputs, &run_id)?;
     let facts = RunFacts {
         run_id,
@@ -145,7 +153,8 @@ pub fn run(args: &AuditArgs, live: &Live) -> Result<Exit, Failed> {
         plugins: Vec::new(),
         start,
     };
-    let failed = answers.failed;
+    let is_away = answers.failures.iter().any(ClientError::is_unreachable);
+    let failed = !answers.failures.is_empty();
     let results = Results {
         length: Some(window.length()),
         ..Results::default()
@@ -154,8 +163,10 @@ pub fn run(args: &AuditArgs, live: &Live) -> Result<Exit, Failed> {
     let missed = whole.thresholds.iter().any(|threshold| !threshold.passed);
     let undelivered = run::deliver(whole, exports, on_stderr, live);
     Ok(match () {
+        // What was not answered missed no limit, whatever the report has to say about it.
+        () if is_away => Exit::Target,
+        () if failed => Exit::Failure,
         () if missed => Exit::Missed,
-        () if failed > 0 => Exit::Failure,
         () if undelivered => Exit::Output,
         () => Exit::Success,
     })

@@ -261,7 +261,7 @@ fn scenario(
         },
         seed: run::seed(&engine(common.seed)?)?,
         load,
-        server: common.server.when(),
+        server: common.server.when()?,
         prometheus: common.prometheus.source()?,
         thresholds: run::thresholds("--config: thresholds:", &keys.thresholds)?
             .into_iter()

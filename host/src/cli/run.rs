@@ -195,7 +195,7 @@ pub fn run(args: RunArgs, live: Live) -> Result<Exit, Failed> {
     job.thresholds
         .extend(thresholds("--threshold", &args.thresholds)?);
     job.labels = labels;
-    job.server = args.server.when();
+    job.server = args.server.when()?;
     job.prometheus = args.prometheus.source()?;
     job.outputs = outputs;
     job.load.raw = args.output.raw_data;
@@ -264,7 +264,7 @@ fn benchmark(
         target: args.target.choice().or_exit(Exit::Usage)?,
         seed: seed(&args.engine)?,
         load,
-        server: args.server.when(),
+        server: args.server.when()?,
         prometheus: args.prometheus.source()?,
         thresholds: thresholds(&format!("{of_file}: thresholds:"), &limits)?
             .into_iter()

@@ -65,6 +65,12 @@ impl ClientError {
         matches!(self, Self::Refused { is_bad: true, .. })
     }
 
+    /// Whether Prometheus is away.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+
     /// Whether the user's flags or file are wrong.
     #[must_use]
     pub fn is_usage(&self) -> bool {

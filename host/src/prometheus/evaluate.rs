@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{report::labels, threshold::ThresholdSpec};
 
-/// So many series of one query are kept.
+/// So many series of one query are reported. Limits are judged on all.
 const MAX_SERIES: usize = 100;
 /// Prometheus gives no more points of a range.
 const MAX_POINTS: u32 = 10_000;
@@ -46,29 +46,33 @@ impl Window {
 pub struct Answers {
     /// Named like the queries.
     pub metrics: Vec<doc::Metric>,
+    /// More than are reported: for limits alone.
+    pub judged_only: Vec<doc::Metric>,
     /// Limits that decide about the exit code.
     pub limits: Vec<ThresholdSpec>,
     /// Limits that are only said.
     pub warnings: Vec<ThresholdSpec>,
     /// What is to be read.
     pub findings: Vec<doc::Finding>,
-    /// Queries without an answer.
-    pub failed: usize,
+    /// Why queries have no answer.
+    pub failures: Vec<ClientError>,
 }
 
 impl Answers {
     /// Nothing could be asked. Limits stay, and are missed.
     pub(super) fn failed(queries: &Queries, error: &ClientError) -> Self {
-        let mut answers = Self {
-            failed: queries.queries.len(),
-            ..Self::default()
-        };
-        answers.say("error", "failed", error.to_string());
+        let mut answers = Self::default();
+        answers.fail(error.clone());
         for query in &queries.queries {
             answers.limits.extend(query.limits.iter().cloned());
             answers.warnings.extend(query.warnings.iter().cloned());
         }
         answers
+    }
+
+    fn fail(&mut self, error: ClientError) {
+        self.say("error", "failed", error.to_string());
+        self.failures.push(error);
     }
 
     fn say(&mut self, severity: &str, code: &str, message: String) {
@@ -85,12 +89,24 @@ impl Answers {
                 "warning",
                 "series-cut",
                 format!(
-                    "query {}: has {} series, of which {MAX_SERIES} are kept; aggregate them with `sum by` or `max by`",
+                    "query {}: has {} series; limits are judged on all of them, and {MAX_SERIES} are reported; aggregate them with `sum by` or `max by`",
                     query.name,
                     series.len()
                 ),
             );
-            series.truncate(MAX_SERIES);
+            // What a limit is judged by is among those that are reported.
+            for limit in query.limits.iter().chain(&query.warnings) {
+                let worst = (0..series.len()).reduce(|worst, at| {
+                    if limit.is_worse(series[at].1, series[worst].1) {
+                        at
+                    } else {
+                        worst
+                    }
+                });
+                if let Some(worst) = worst {
+                    series[..=worst].rotate_right(1);
+                }
+            }
         }
         if series.is_empty() {
             match query.empty {
@@ -109,8 +125,13 @@ impl Answers {
                 }
             }
         }
-        for (pairs, value) in series {
-            self.metrics.push(doc::Metric {
+        for (number, (pairs, value)) in series.into_iter().enumerate() {
+            let metrics = if number < MAX_SERIES {
+                &mut self.metrics
+            } else {
+                &mut self.judged_only
+            };
+            metrics.push(doc::Metric {
                 name: query.name.clone(),
                 value,
                 unit: query.unit.clone(),
@@ -125,7 +146,10 @@ impl Answers {
 /// Asks everything, one after the other.
 pub(super) async fn ask(client: &Client, queries: &Queries, window: &Window) -> Answers {
     let mut answers = Answers::default();
-    if window.length() < queries.scrape_interval * 2 {
+    for warning in &queries.warnings {
+        answers.say("warning", "ignored-key", warning.clone());
+    }
+    if window.length() < queries.scrape_interval.saturating_mul(2) {
         answers.say(
             "warning",
             "short-window",
@@ -163,8 +187,7 @@ pub(super) async fn ask(client: &Client, queries: &Queries, window: &Window) -> 
                 answers.add(query, series);
             }
             Err(error) => {
-                answers.failed += 1;
-                answers.say("error", "failed", error.to_string());
+                answers.fail(error);
                 // Not measured is not kept.
                 answers.limits.extend(query.limits.iter().cloned());
                 answers.warnings.extend(query.warnings.iter().cloned());
@@ -237,10 +260,19 @@ mod tests {
 
     #[test]
     fn series_are_bounded() {
-        let query = Query::new("a", "up".to_owned(), "");
+        let mut query = Query::new("a", "up".to_owned(), "");
+        query.limits.push(query.limit("<= 10").unwrap());
+        query.warnings.push(query.limit(">= 1").unwrap());
+        let mut series = vec![(Vec::new(), 1.0); 1000];
+        series[500].1 = 999.0;
+        series[700].1 = -1.0;
         let mut answers = Answers::default();
-        answers.add(&query, vec![(Vec::new(), 1.0); 1000]);
+        answers.add(&query, series);
         assert_eq!(answers.metrics.len(), MAX_SERIES);
+        assert_eq!(answers.judged_only.len(), 1000 - MAX_SERIES);
         assert_eq!(answers.findings[0].code, "prometheus/series-cut");
+        for worst in [999.0, -1.0] {
+            assert!(answers.metrics.iter().any(|metric| metric.value == worst));
+        }
     }
 }

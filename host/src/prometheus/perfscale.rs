@@ -2,27 +2,32 @@
 //!
 //! perfscale-audit has its queries in its code and asks them all; here those are asked that have an expectation.
 //! What it does wrong is not repeated: a missed limit changes the exit code, a ratio is a limit of
-//! `other metric × ratio`, no values are not 0, and `prometheusVerifyTLS` means what it says. URL, credentials and
-//! window are those of the command line; the file's are refused where they would be a surprise.
+//! `other metric × ratio`, and no values are not 0. URL, credentials, TLS and window are those of the command line: a
+//! warning names each such key of the file, and the flag that stands for it. Other keys are refused.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::queries::{Queries, Query};
+use super::queries::{MAX_INTERVAL, Queries, Query};
 
-const KEYS: [&str; 10] = [
-    "startTime",
-    "endTime",
-    "duration",
-    "prometheusURL",
-    "prometheusUserName",
-    "prometheusPassword",
-    "prometheusBearerToken",
-    "prometheusVerifyTLS",
-    "prometheusScrapeInterval",
-    "thresholdExpectations",
+const KEYS: [&str; 2] = ["prometheusScrapeInterval", "thresholdExpectations"];
+
+/// Keys without a meaning here, and what has it.
+const IGNORED: [(&str, &str); 8] = [
+    ("startTime", WINDOW),
+    ("endTime", WINDOW),
+    ("duration", WINDOW),
+    ("prometheusURL", "--prometheus says which one is asked"),
+    ("prometheusUserName", "give --prometheus-basic-auth-file"),
+    ("prometheusPassword", "give --prometheus-basic-auth-file"),
+    ("prometheusBearerToken", "give --prometheus-token-file"),
+    (
+        "prometheusVerifyTLS",
+        "certificates are verified unless --prometheus-insecure-skip-tls-verify is given",
+    ),
 ];
+const WINDOW: &str = "the window is that of the run, or --start, --end and --last of `audit`";
 
 /// Whether a document is such an input.
 pub(super) fn is_input(value: &Value) -> bool {
@@ -33,10 +38,14 @@ pub(super) fn is_input(value: &Value) -> bool {
 
 /// Its expectations as queries with limits.
 pub(super) fn queries(input: &Value) -> Result<Queries, String> {
-    let keys = input.as_object().into_iter().flatten().map(|(key, _)| key);
-    for key in keys {
-        if !KEYS.contains(&key.as_str()) {
-            return Err(format!("{key}: is no key of perfscale-audit"));
+    let mut warnings = Vec::new();
+    for (key, value) in input.as_object().into_iter().flatten() {
+        match IGNORED.iter().find(|(ignored, _)| ignored == key) {
+            // As files have it that say nothing by it. Values are never shown: some are secrets.
+            Some(_) if value.is_null() || value == "" => {}
+            Some((_, instead)) => warnings.push(format!("{key}: is ignored; {instead}")),
+            None if KEYS.contains(&key.as_str()) => {}
+            None => return Err(format!("{key}: is no key of perfscale-audit")),
         }
     }
     let scrape_interval = match &input["prometheusScrapeInterval"] {
@@ -44,9 +53,9 @@ pub(super) fn queries(input: &Value) -> Result<Queries, String> {
         nanoseconds => nanoseconds
             .as_u64()
             .map(Duration::from_nanos)
-            .filter(|interval| *interval >= Duration::from_millis(100))
+            .filter(|interval| (Duration::from_millis(100)..=MAX_INTERVAL).contains(interval))
             .ok_or(
-                "prometheusScrapeInterval: is not a number of nanoseconds, at least 100000000",
+                "prometheusScrapeInterval: is not a number of nanoseconds, from 100000000 to 86400000000000 (a day)",
             )?,
     };
     let expectations = input["thresholdExpectations"]
@@ -84,6 +93,7 @@ pub(super) fn queries(input: &Value) -> Result<Queries, String> {
         scrape_interval,
         settle: scrape_interval,
         queries,
+        warnings,
     })
 }
 
@@ -234,6 +244,39 @@ mod tests {
     }
 
     #[test]
+    fn every_ignored_key_is_named_without_its_value() {
+        let made = queries(&json!({
+            "startTime": "2026-11-28T19:00:00Z",
+            "endTime": null,
+            "duration": "10m",
+            "prometheusURL": "http://s3cret:9090",
+            "prometheusUserName": "",
+            "prometheusPassword": "s3cret",
+            "prometheusBearerToken": "s3cret",
+            "prometheusVerifyTLS": false,
+            "thresholdExpectations": {"Running-phase-count": {"value": 100}},
+        }))
+        .unwrap();
+        let named: Vec<&str> = made
+            .warnings
+            .iter()
+            .filter_map(|warning| Some(warning.split_once(": is ignored; ")?.0))
+            .collect();
+        assert_eq!(
+            named,
+            [
+                "duration",
+                "prometheusBearerToken",
+                "prometheusPassword",
+                "prometheusURL",
+                "prometheusVerifyTLS",
+                "startTime"
+            ]
+        );
+        assert!(!made.warnings.concat().contains("s3cret"));
+    }
+
+    #[test]
     fn what_is_not_understood_is_refused() {
         for (input, reason) in [
             (json!({"thresholdExpectations": {}}), "there is none"),
@@ -252,6 +295,10 @@ mod tests {
             (
                 json!({"thresholdExpectations": {}, "prometheusScrapeInterval": "30s"}),
                 "is not a number of nanoseconds",
+            ),
+            (
+                json!({"thresholdExpectations": {}, "prometheusScrapeInterval": u64::MAX}),
+                "to 86400000000000",
             ),
         ] {
             let error = queries(&input).unwrap_err();

@@ -28,6 +28,10 @@ use crate::{cli::duration, profile, threshold::ThresholdSpec};
 
 /// What Prometheus does unless the file says otherwise; as perfscale-audit has it.
 const SCRAPE_INTERVAL: Duration = Duration::from_secs(30);
+/// Longer than any Prometheus' interval or any wait for it: whoever writes more has a unit wrong.
+pub(super) const MAX_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+/// Of a range.
+const MAX_STEP: Duration = Duration::from_secs(366 * 24 * 3600);
 /// So many scrape intervals hold a rate, whatever the phase.
 const RATE_INTERVALS: u32 = 4;
 
@@ -108,6 +112,8 @@ pub struct Queries {
     pub settle: Duration,
     /// The queries, in their order.
     pub queries: Vec<Query>,
+    /// What of the file means nothing here, with what to do about it.
+    pub warnings: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -173,6 +179,11 @@ impl Queries {
             return Err("scrapeInterval: must be at least 100ms".to_owned());
         }
         let settle = time("settle", file.settle)?.unwrap_or(scrape_interval);
+        for (key, interval) in [("scrapeInterval", scrape_interval), ("settle", settle)] {
+            if interval > MAX_INTERVAL {
+                return Err(format!("{key}: must be at most 24h"));
+            }
+        }
         if file.queries.is_empty() {
             return Err("queries: there is none".to_owned());
         }
@@ -193,6 +204,7 @@ impl Queries {
             scrape_interval,
             settle,
             queries,
+            warnings: Vec::new(),
         })
     }
 
@@ -203,7 +215,10 @@ impl Queries {
         query
             .expr
             .replace("$window", &whole(window.length()))
-            .replace("$rate", &whole(self.scrape_interval * RATE_INTERVALS))
+            .replace(
+                "$rate",
+                &whole(self.scrape_interval.saturating_mul(RATE_INTERVALS)),
+            )
     }
 }
 
@@ -239,6 +254,9 @@ impl Query {
             .transpose()?;
         if step.is_some_and(|step| step < Duration::from_millis(100)) {
             return Err("step: must be at least 100ms".to_owned());
+        }
+        if step.is_some_and(|step| step > MAX_STEP) {
+            return Err("step: must be at most 8784h, a year".to_owned());
         }
         let mut query = Self {
             aggregate: entry.aggregate,
@@ -347,6 +365,18 @@ mod tests {
             (
                 "{scrapeInterval: 5, queries: [{name: a, expr: up}]}",
                 "expected a string",
+            ),
+            (
+                "{scrapeInterval: 9000000000000000000s, queries: [{name: a, expr: up}]}",
+                "scrapeInterval: must be at most 24h",
+            ),
+            (
+                "{settle: 10000000000000000000s, queries: [{name: a, expr: up}]}",
+                "settle: must be at most 24h",
+            ),
+            (
+                "queries: [{name: a, expr: up, aggregate: max, step: 10000000000000000000s}]",
+                "queries[0] (a): step: must be at most",
             ),
             (
                 "{scrapeInterval: 5x, queries: [{name: a, expr: up}]}",

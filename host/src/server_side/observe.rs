@@ -188,14 +188,16 @@ async fn watch(
     let mut last = observed.before.clone();
     let mut due = tokio::time::Instant::now();
     let limit = loop {
-        due = every.map_or(due, |every| {
+        // None: at no time that there is.
+        let next = every
+            .and_then(|every| due.checked_add(every))
             // A look that took longer than the interval does not lead to a burst of them.
-            (due + every).max(tokio::time::Instant::now())
-        });
+            .map(|next| next.max(tokio::time::Instant::now()));
+        due = next.unwrap_or(due);
         let tick = async {
-            match every {
+            match next {
                 None => std::future::pending().await,
-                Some(_) => tokio::time::sleep_until(due).await,
+                Some(next) => tokio::time::sleep_until(next).await,
             }
         };
         tokio::select! {
@@ -207,11 +209,12 @@ async fn watch(
             },
             () = tick => {
                 let look = scraper.scrape().await;
-                if look.samples.is_empty() {
-                    // An instance that is away for a moment: the next look brings all of it.
+                let changes = Changes::up_to(&mut last, look);
+                if changes.instances.is_empty() {
+                    // Nobody answered, so that there is no interval yet.
+                    observed.changes.add(&changes);
                     continue;
                 }
-                let changes = Changes::between(&last, &look);
                 let at = first.elapsed();
                 let points: Vec<Point> = changes
                     .instances
@@ -221,7 +224,6 @@ async fn watch(
                 news.send(points.clone()).ok();
                 observed.changes.add(&changes);
                 push(&mut observed.points, points);
-                last = look;
             }
         }
     };
@@ -268,7 +270,107 @@ fn push(points: &mut Vec<Vec<Point>>, next: Vec<Point>) {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        net::{SocketAddr, TcpListener},
+        sync::{
+            Arc,
+            atomic::{AtomicU64, Ordering},
+        },
+    };
+
     use super::*;
+
+    /// An instance that counts its looks as requests, and fails the `failing`th.
+    fn instance(start: u32, failing: u64) -> (SocketAddr, Arc<AtomicU64>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let looks = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&looks);
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).unwrap();
+                    head.push(byte[0]);
+                }
+                let number = counted.fetch_add(1, Ordering::SeqCst) + 1;
+                let status = if number == failing {
+                    "500 Internal Server Error"
+                } else {
+                    "200 OK"
+                };
+                let body = format!(
+                    "process_start_time_seconds {start}\n\
+                     apiserver_request_total{{verb=\"GET\",resource=\"pods\",code=\"200\"}} {number}\n"
+                );
+                let length = body.len();
+                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        (address, looks)
+    }
+
+    #[test]
+    fn an_instance_that_misses_a_look_stays_in_the_sum() {
+        let (steady, _) = instance(10, 0);
+        let (failing, looks) = instance(20, 3);
+        let target = Target {
+            host: "api.example".to_owned(),
+            port: 80,
+            addresses: vec![steady, failing],
+            path_prefix: String::new(),
+            tls: None,
+            headers: Arc::new(http::HeaderMap::new()),
+            proxy: None,
+        };
+        let every = ServerMetrics::Every(Duration::from_millis(100));
+        let observer = Observer::begin(&target, false, every).unwrap();
+        let end = Instant::now() + Duration::from_secs(30);
+        while looks.load(Ordering::SeqCst) < 6 {
+            assert!(Instant::now() < end, "{looks:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let observed = observer.finish(&Stop::new());
+        assert!(observed.changes.is_whole(), "{:?}", observed.changes);
+        // From the first look to the last, the failed one among them.
+        let all = looks.load(Ordering::SeqCst) - 1;
+        let change = &observed.changes.instances;
+        let change = change
+            .iter()
+            .find(|change| change.instance == failing.to_string());
+        assert_eq!(change.unwrap().counters.answered(), all as f64);
+        let of_points: f64 = observed
+            .points
+            .iter()
+            .flatten()
+            .filter(|point| point.instance == failing.to_string())
+            .map(|point| point.requests)
+            .sum();
+        assert_eq!(of_points, all as f64);
+    }
+
+    #[test]
+    fn an_interval_without_an_end_is_none() {
+        let (address, looks) = instance(10, 0);
+        let target = Target {
+            host: "api.example".to_owned(),
+            port: 80,
+            addresses: vec![address],
+            path_prefix: String::new(),
+            tls: None,
+            headers: Arc::new(http::HeaderMap::new()),
+            proxy: None,
+        };
+        let every = ServerMetrics::Every(Duration::MAX);
+        let mut observer = Observer::begin(&target, false, every).unwrap();
+        observer.ready();
+        let observed = observer.finish(&Stop::new());
+        assert!(observed.changes.is_whole(), "{:?}", observed.changes);
+        assert_eq!(looks.load(Ordering::SeqCst), 2);
+    }
 
     #[test]
     fn many_intervals_are_joined_and_nothing_is_lost() {

@@ -140,6 +140,10 @@ fn whole() -> Summary {
             metric("achieved-rate", 950.0, "requests-per-second", &[]),
             metric("cpu-per-request", 2e-5, "seconds", &[]),
             metric("broken", f64::NAN, "seconds", &[]),
+            metric("endless", f64::INFINITY, "seconds", &[]),
+            metric("endless", 1.0, "seconds", &[("some", "value")]),
+            metric("half", f64::NAN, "", &[("a", "1")]),
+            metric("half", f64::NEG_INFINITY, "", &[("a", "2")]),
         ],
         distributions: vec![
             distribution("pod_startup", &[("set", "")], &[5_000 * MS], 0),
@@ -214,6 +218,12 @@ fn limits_are_judged_by_what_was_measured() {
         ("late <= 7", 7.0, "count", true),
         ("dropped <= 0", 0.0, "count", true),
         ("retries < 5", 4.0, "count", true),
+        ("endless <= 5s", f64::INFINITY, "seconds", false),
+        ("endless == 5s", f64::INFINITY, "seconds", false),
+        ("endless{some=\"\"} >= 5s", f64::INFINITY, "seconds", true),
+        ("endless >= 5s", 1.0, "seconds", false),
+        ("half >= 5", f64::NEG_INFINITY, "", false),
+        ("half <= 5", f64::NEG_INFINITY, "", true),
     ] {
         let one = judged(expression);
         assert_eq!(one.measured, Some(measured), "{expression}");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     sample::{Counters, InstanceSample},
-    scrape::Scrape,
+    scrape::{Scrape, ScrapeFailure},
 };
 
 /// One instance between two looks, or over several.
@@ -139,6 +139,26 @@ impl Changes {
         changes
     }
 
+    /// Moves `last` on to a look in the middle, and says what happened in between. An instance that only failed this
+    /// time stays in `last` as it was: the next look that it answers brings all of it, so that nothing is lost.
+    pub fn up_to(last: &mut Scrape, mut look: Scrape) -> Self {
+        let (silent, answered): (Vec<_>, Vec<_>) = std::mem::take(&mut last.samples)
+            .into_iter()
+            .partition(|known| {
+                let failed = |failure: &ScrapeFailure| failure.instance == known.instance;
+                !look
+                    .samples
+                    .iter()
+                    .any(|sample| known.is_same_process(sample))
+                    && look.failures.iter().any(failed)
+            });
+        last.samples = answered;
+        let changes = Self::between(last, &look);
+        look.samples.extend(silent);
+        *last = look;
+        changes
+    }
+
     /// Whether every instance was seen at both looks, and none began anew: only then is nothing missing.
     #[must_use]
     pub fn is_whole(&self) -> bool {
@@ -194,7 +214,7 @@ fn started_after(sample: &InstanceSample, earlier: &InstanceSample) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server_metrics::sample::tests::sample;
+    use crate::server_metrics::{Origin, ScrapeError, sample::tests::sample};
 
     /// An instance that started at a time and has answered so many requests.
     fn instance(address: &str, start: f64, requests: u32, now: f64) -> InstanceSample {
@@ -273,6 +293,49 @@ mod tests {
             (&["c".to_owned()][..], &["a".to_owned()][..])
         );
         assert_eq!(changes.counters().answered(), 1.0);
+    }
+
+    #[test]
+    fn an_instance_that_misses_a_look_is_not_gone() {
+        let a = |requests| instance("a", 10.0, requests, 1000.0);
+        let b = |requests| instance("b", 20.0, requests, 1000.0);
+        let before = scrape(vec![a(100), b(200)]);
+        let mut last = before.clone();
+        let mut all = Changes::default();
+        let b_fails = Scrape {
+            samples: vec![a(110)],
+            failures: vec![ScrapeFailure {
+                instance: "b".to_owned(),
+                origin: Origin::Url,
+                error: ScrapeError::Deadline(Duration::from_secs(10)),
+            }],
+        };
+        let a_fails_too = Scrape {
+            samples: Vec::new(),
+            failures: ["a", "b"]
+                .map(|instance| ScrapeFailure {
+                    instance: instance.to_owned(),
+                    ..b_fails.failures[0].clone()
+                })
+                .to_vec(),
+        };
+        for look in [b_fails, a_fails_too, scrape(vec![a(120), b(207)])] {
+            all.add(&Changes::up_to(&mut last, look));
+        }
+        let after = scrape(vec![a(121), b(208)]);
+        all.add(&Changes::between(&last, &after));
+        assert!(all.is_whole(), "{all:?}");
+        let counts: Vec<_> = all
+            .instances
+            .iter()
+            .map(|change| (change.instance.as_str(), change.counters.answered()))
+            .collect();
+        assert_eq!(counts, [("a", 21.0), ("b", 8.0)]);
+
+        // One that is not even asked any more is gone.
+        let mut last = before;
+        let changes = Changes::up_to(&mut last, scrape(vec![a(101)]));
+        assert_eq!((changes.went.len(), last.samples.len()), (1, 1));
     }
 
     #[test]

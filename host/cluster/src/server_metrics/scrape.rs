@@ -153,8 +153,8 @@ impl fmt::Debug for Scraper {
 }
 
 impl Scraper {
-    /// Finds the instances: all addresses of the host name, and those that the cluster names and that let us
-    /// read so. Takes five seconds at most; a server that cannot be found fails when it is scraped.
+    /// Finds the instances: all addresses of the host name, and, where certificates are verified, those that the
+    /// cluster names if it lets us read them. Takes five seconds at most; a server that cannot be found fails when it is scraped.
     pub async fn find(target: &Target) -> Self {
         Self::find_with(target, &SystemResolver).await
     }
@@ -173,8 +173,10 @@ impl Scraper {
             Ok(Err(error)) => scraper.unresolved = Some(error.to_string()),
             Err(_) => scraper.unresolved = Some("the name was not resolved in time".to_owned()),
         }
-        // Over plain HTTP nothing would prove that the addresses are this cluster's. A proxy has its own view.
-        if target.tls.is_some() && target.proxy.is_none() {
+        // The credentials go along, and only a certificate proves that who is at such an address is of this cluster:
+        // not over plain HTTP, and not where certificates are not verified. A proxy has its own view.
+        let is_proven = target.tls.as_ref().is_some_and(|tls| tls.is_verified);
+        if is_proven && target.proxy.is_none() {
             let named = tokio::time::timeout(FIND, scraper.named_by_cluster()).await;
             for address in named.unwrap_or_default() {
                 if scraper

@@ -6,13 +6,13 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
-use kperf_load::plan::{Target, Tls};
+use kperf_load::plan::{Proxy, Target, Tls};
 use kperf_sim::{Seed, Sim, SimConfig};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::ring};
 use rustls_pki_types::{PrivateKeyDer, ServerName};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -133,6 +133,7 @@ fn target(client: Arc<ClientConfig>, token: &str) -> Target {
         tls: Some(Tls {
             config: client,
             server_name: ServerName::try_from(NAME).unwrap(),
+            is_verified: true,
         }),
         headers: Arc::new(headers),
         proxy: None,
@@ -175,6 +176,78 @@ async fn instances_that_the_cluster_names_are_asked_once() {
         scrape.cores(),
         [(named.to_string(), Some(2)), (hidden.to_string(), Some(8))]
     );
+}
+
+#[tokio::test]
+async fn an_address_that_proves_nothing_gets_no_credentials() {
+    let (server, client) = tls();
+    let hidden = instance(&server, 8, 30.5, &[]).await;
+    let named = instance(&server, 2, 10.5, &[hidden]).await;
+    let mut target = target(client, "right");
+    target.tls.as_mut().unwrap().is_verified = false;
+    let scraper = Scraper::find_with(&target, &Fixed(vec![named])).await;
+    assert_eq!(scraper.addresses(), [named.to_string()]);
+    assert_eq!(
+        scraper.scrape().await.cores(),
+        [(named.to_string(), Some(2))]
+    );
+}
+
+/// One CONNECT that must ask for `authority`; what follows goes to `address`.
+async fn proxy(authority: &'static str, address: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let here = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut tcp, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(tcp.read_u8().await.unwrap());
+            }
+            let head = String::from_utf8(head).unwrap();
+            let is_known = head.contains("Proxy-Authorization: Basic bWU6eW91\r\n");
+            if !is_known || !head.starts_with(&format!("CONNECT {authority} HTTP/1.1\r\n")) {
+                let refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n";
+                tcp.write_all(refusal).await.unwrap();
+                continue;
+            }
+            tcp.write_all(b"HTTP/1.1 200 Connection established\r\nVia: test\r\n\r\n")
+                .await
+                .unwrap();
+            let mut server = TcpStream::connect(address).await.unwrap();
+            tokio::io::copy_bidirectional(&mut tcp, &mut server)
+                .await
+                .ok();
+        }
+    });
+    here
+}
+
+#[tokio::test]
+async fn through_a_proxy_the_name_is_asked_once() {
+    let (server, client) = tls();
+    let hidden = instance(&server, 8, 30.5, &[]).await;
+    let one = instance(&server, 2, 10.5, &[hidden]).await;
+    let authority = "api.example:6443";
+    let proxy = proxy(authority, one).await;
+    let mut target = target(client, "right");
+    target.proxy = Some(Proxy {
+        host: proxy.ip().to_string(),
+        port: proxy.port(),
+        authorization: Some(HeaderValue::from_static("Basic bWU6eW91")),
+    });
+    // Names are the proxy's business: nobody here knows any.
+    let nobody = Fixed(Vec::new());
+    let scraper = Scraper::find_with(&target, &nobody).await;
+    assert_eq!(scraper.addresses(), [authority]);
+    let scrape = scraper.scrape().await;
+    assert!(scrape.failures.is_empty(), "{:?}", scrape.failures);
+    assert_eq!(scrape.cores(), [(authority.to_owned(), Some(2))]);
+
+    target.proxy.as_mut().unwrap().authorization = None;
+    let scrape = Scraper::find_with(&target, &nobody).await.scrape().await;
+    let message = scrape.failures[0].error.to_string();
+    assert!(message.contains("the proxy answered"), "{message}");
+    assert!(message.contains("407"), "{message}");
 }
 
 #[tokio::test]

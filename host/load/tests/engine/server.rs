@@ -131,6 +131,7 @@ fn tls(http1: bool) -> (Tls, tokio_rustls::TlsAcceptor) {
     let tls = Tls {
         config: Arc::new(client),
         server_name: ServerName::try_from("localhost").unwrap(),
+        is_verified: true,
     };
     (tls, Arc::new(server).into())
 }
