@@ -11,6 +11,7 @@ mod loads;
 mod pools;
 mod powers;
 mod reported;
+mod room;
 mod trackers;
 
 use std::{
@@ -229,7 +230,7 @@ pub fn run(job: Job, benchmark: Benchmark, plugins: Plugins, live: &Live) -> Res
     results.metrics.extend(server.metrics);
     results.findings.extend(server.findings);
     let mut environment = run::environment(&resolved.description);
-    environment.extend(told.environment());
+    told.add_to(&mut environment);
     let facts = RunFacts {
         run_id,
         description: if told.description.is_empty() {

@@ -23,7 +23,10 @@ use kperf_runtime::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::reported::{LoadUse, Reported};
+use super::{
+    reported::{LoadUse, Reported},
+    room::Room,
+};
 use crate::{
     export::Feed,
     load::{Load, LoadConfig, Spec, Watcher},
@@ -49,6 +52,7 @@ pub(crate) struct Loads {
     /// Intervals handed to the exporters, over all loads.
     pub(crate) intervals: Arc<AtomicU32>,
     running: Mutex<Vec<(Stop, JoinHandle<()>)>>,
+    room: Room,
 }
 
 impl Loads {
@@ -81,6 +85,7 @@ impl Loads {
             feed,
             intervals: Arc::default(),
             running: Mutex::default(),
+            room: Room::default(),
         }
     }
 
@@ -93,6 +98,8 @@ impl Loads {
     ) -> Result<Box<dyn LoadHandle>, Failure> {
         let runners = runners.max(1);
         let (specs, config) = self.prepare(&name, profile, runners)?;
+        let clients = specs.iter().map(|spec| spec.clients).max().unwrap_or(0);
+        let taken = self.room.take(&name, runners, config.conns, clients)?;
         self.reported.load(LoadUse {
             // It has been read as YAML, of which JSON is a part; what is more than JSON is shown as it was written.
             profile: serde_json::from_str(profile).unwrap_or_else(|_| profile.into()),
@@ -120,7 +127,10 @@ impl Loads {
         };
         let thread = std::thread::Builder::new()
             .name("load".to_owned())
-            .spawn(move || run.run(done))
+            .spawn(move || {
+                run.run(done);
+                drop(taken);
+            })
             .map_err(|error| failure("failed", format!("no thread for the load: {error}")))?;
         self.running.lock().push((stop.clone(), thread));
         let handle = Running {
