@@ -64,12 +64,14 @@ fn what_is_somebodys_is_not_taken() {
     user.types("vc nodepool add warmup --nodes=3").expect(0);
     user.types(warmup)
         .expect(1)
-        .says(&["there is a node pool warmup already"]);
+        .says(&["nodepool warmup already exists"]);
     // In the shape that the warm-up would give it, too.
     user.types("vc nodepool delete warmup").expect(0);
     user.types("vc nodepool add warmup --nodes=2 --cpu=32 --memory=96")
         .expect(0);
-    user.types(warmup).expect(1);
+    user.types(warmup)
+        .expect(1)
+        .says(&["there is a node pool warmup already"]);
     let pools = user.reads("vc nodepool list");
     assert_eq!(pools[0]["ready"], 2, "{pools:#}");
     user.types("vc nodepool delete warmup").expect(0);
