@@ -86,6 +86,11 @@ fn assert_shape(whole: &Value, sim: &SimServer) {
     assert!(!whole["description"].as_str().unwrap().is_empty());
     let cores = &whole["info"]["apiserver"]["cores"];
     assert_eq!(keys(cores), BTreeSet::from(["before", "after"]));
+    for when in ["before", "after"] {
+        let each = cores[when].as_object().unwrap();
+        assert!(!each.is_empty(), "{cores:#}");
+        assert!(each.values().all(|cores| cores.as_u64() > Some(0)));
+    }
 
     let specs = whole["loadSpec"]["loadProfile"]["specs"]
         .as_array()
@@ -303,7 +308,10 @@ fn config_maps_are_listed_and_updated() {
     let (succeeded, failed) = lists.answered();
     assert!(succeeded > 100 && failed == 0, "{succeeded} {failed}");
     assert_eq!(lists.result["info"]["configmapSizeInBytes"], 500);
-    assert_ne!(lists.result["info"]["runningTime"], "0s");
+    let time = lists.result["info"]["runningTime"].as_str().unwrap();
+    let seconds: f64 = time.strip_suffix('s').unwrap().parse().unwrap();
+    // It was asked to run for two.
+    assert!(seconds >= 1.0, "{time}");
 
     let updates = bench(
         &kperf,
@@ -619,6 +627,47 @@ fn an_interrupted_scenario_leaves_nothing() {
         stderr: said,
     };
     assert_clean(&kperf, &sim, &ran);
+}
+
+/// What kperf takes with every scenario is taken.
+#[test]
+fn kperfs_own_command_lines_are_understood() {
+    let kperf = kperf!();
+    let ran = kperf
+        .run(&[
+            "bench",
+            "timeseries_replay",
+            "--sim",
+            "--total",
+            "5",
+            "--cpu",
+            "4",
+            "--duration",
+            "0",
+            "--dry-run",
+        ])
+        .expect(0);
+    ran.says(&["--total means nothing", "--cpu means nothing"]);
+    kperf
+        .run(&[
+            "bench",
+            "list_configmaps",
+            "--sim",
+            "--total",
+            "5",
+            "--duration",
+            "0",
+            "--configmap-amount",
+            "5",
+        ])
+        .expect(0);
+    let help = kperf.run(&["bench", "read_update", "--help"]).expect(0);
+    assert!(!help.stdout.contains("--max-pods"), "{}", help.stdout);
+    assert!(
+        !help.stdout.contains("Flags that every scenario has"),
+        "{}",
+        help.stdout
+    );
 }
 
 /// Nodes of somebody else are not taken.

@@ -14,6 +14,7 @@ mod merged;
 mod pools;
 mod powers;
 mod reported;
+mod room;
 mod trackers;
 
 use std::{
@@ -254,7 +255,7 @@ pub fn run(job: Job, benchmark: Benchmark, plugins: Plugins, live: &Live) -> Res
     results.metrics.extend(server.metrics);
     results.findings.extend(server.findings);
     let mut environment = run::environment(&resolved.description);
-    environment.extend(told.environment());
+    told.add_to(&mut environment);
     let facts = RunFacts {
         run_id,
         description: if told.description.is_empty() {

@@ -11,12 +11,14 @@
 
 pub mod benchmark;
 pub mod cli;
+pub mod eks;
 pub mod exit;
 pub mod export;
 pub mod live;
 pub mod load;
 pub mod merge;
 pub mod network;
+pub mod open_files;
 pub mod plugins;
 pub mod profile;
 pub mod prometheus;

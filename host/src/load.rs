@@ -70,6 +70,8 @@ pub struct LoadConfig {
     pub interval: Duration,
     /// Keep every exchange.
     pub raw: bool,
+    /// Keep failed exchanges, as far as there is room, also without `raw`.
+    pub failures: bool,
 }
 
 impl LoadConfig {
@@ -251,6 +253,7 @@ impl Load {
             seed: self.seed,
             interval: config.interval,
             raw: config.raw,
+            failures: config.failures,
         }
     }
 

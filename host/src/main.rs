@@ -3,13 +3,17 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use kperf_host::cli::{Cli, dispatch, verbosity::without_levels};
+use kperf_host::{
+    cli::{Cli, dispatch, verbosity::without_levels},
+    open_files,
+};
 
 /// TLS, the plugin runtime and the HTTP libraries allocate; what the choice is worth was never measured.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    open_files::allow_most();
     match dispatch(Cli::parse_from(without_levels(std::env::args_os()))) {
         Ok(exit) => exit.into(),
         Err(failed) => {

@@ -25,7 +25,7 @@ use document::Document;
 pub use document::yaml_value;
 pub use group::{GroupFile, group};
 pub use problem::{KeyError, Problem, ProfileError};
-pub use resolve::{Overrides, Resolved, ResolvedSpec};
+pub use resolve::{MAX_CLIENTS, MAX_CONNS, Overrides, Resolved, ResolvedSpec};
 
 /// What the server is asked to answer with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

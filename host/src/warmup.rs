@@ -1,10 +1,11 @@
 //! Makes a managed control plane grow before something is measured on it: virtual nodes, a large Job again and again,
 //! and lists of everything meanwhile; kperf's `warmup`.
 //!
-//! cores → enough? → pool → [`job`] beside a load → all of it removed → cores. Nothing is reported of the load but that
-//! it ran: it is to be felt, not measured.
+//! cores → enough? → [`ground`]: namespace, pool → [`job`] beside a load → all of it removed → cores. Nothing is
+//! reported of the load but that it ran: it is to be felt, not measured.
 
 mod cloud;
+mod ground;
 mod job;
 mod runners;
 
@@ -12,15 +13,13 @@ use std::{
     collections::BTreeMap,
     path::Path,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, anyhow};
 use kperf_cluster::{
-    RunId, Session,
     api::Cluster,
-    cleanup,
-    nodepool::{self, PoolEvent, PoolOptions, PoolSpec},
+    nodepool::{PoolOptions, PoolSpec},
     server_metrics::Scraper,
 };
 use kperf_load::{
@@ -30,11 +29,11 @@ use kperf_load::{
 };
 use serde_json::{Value, json};
 
+use ground::Ground;
 pub use job::JobSpec;
 
 use crate::{
-    benchmark::say_clean,
-    cli::vc,
+    eks,
     exit::{Exit, Failed, OrExit as _},
     live::Live,
     load::{Load, LoadConfig, Watcher},
@@ -100,15 +99,14 @@ pub struct Warmed {
 }
 
 impl Warmed {
-    /// For programs; the cores are named as in the results of kperf's scenarios.
+    /// For programs; the cores are where the results of kperf's scenarios have them in `info`.
     #[must_use]
     pub fn to_json(&self) -> Value {
         json!({
             "coreWarmupReadyThreshold": self.threshold,
             "ready": self.ready,
             "skipped": self.skipped,
-            "apiserver.cores.before": self.before,
-            "apiserver.cores.after": self.after,
+            "apiserver": {"cores": {"before": self.before, "after": self.after}},
             "nodes": self.nodes,
             "jobs": self.jobs,
             "pods": self.pods,
@@ -119,10 +117,11 @@ impl Warmed {
 }
 
 /// Warms up, and removes what that took, whatever the end is. The load comes from runners at `placement`, or all of it
-/// from this process.
+/// from this process. What goes wrong once something was made is said on standard error, and decides about the exit
+/// code.
 ///
 /// # Errors
-/// The target, the pool or the load was not usable.
+/// The target was not usable, or the namespace or the pool is there already; nothing was made.
 pub fn run(
     plan: &Warmup,
     target: &TargetChoice,
@@ -134,6 +133,9 @@ pub fn run(
     let stop = Stop::new();
     signals::install(&stop);
     let resolved = target::resolve(target).or_exit(Exit::Target)?;
+    for warning in &resolved.warnings {
+        live.say(&format!("warning: {warning}"));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("warmup")
@@ -166,57 +168,64 @@ pub fn run(
     }
 
     let mut pool = plan.pool.clone();
-    if plan.eks {
-        runtime
-            .block_on(cloud::prepare_eks(&cluster, &mut pool))
+    if plan.eks && pool.shared_provider_id.is_empty() {
+        pool.shared_provider_id = runtime
+            .block_on(eks::provider_id(&cluster))
             .map_err(|error| anyhow!("--eks: {error}"))
+            .and_then(|id| id.ok_or_else(|| anyhow!(eks::no_provider_id())))
             .or_exit(Exit::Failure)?;
     }
     let options = PoolOptions {
         timeout: plan.timeout,
         ..PoolOptions::default()
     };
-    let added = {
-        let steps = live.steps();
-        let news = |event: &PoolEvent| steps.now(vc::describe(&pool.name, event));
-        runtime.block_on(nodepool::add(&cluster, &pool, &options, &stop, &news))
+    let namespace = &plan.job.namespace;
+    let ground = Ground::take(&runtime, &cluster, namespace, &pool, options, &stop, live)?;
+    let prepared = if plan.eks {
+        runtime
+            .block_on(cloud::prepare_eks(&cluster))
+            .map_err(|error| anyhow!("--eks: {error}"))
+            .or_exit(Exit::Failure)
+    } else {
+        Ok(())
     };
-    let done = match added {
-        Ok(_) => {
+    let done = match prepared.and_then(|()| ground.add(&stop, live)) {
+        Ok(()) => {
             warmed.nodes = pool.nodes;
             load_and_job(
                 plan,
                 &runtime,
-                &cluster,
-                |run_id: &RunId, live: &mut Live| match placement {
+                &ground,
+                |live: &mut Live| match placement {
                     Some(placement) => {
                         runners::load(plan, placement, &runtime, &cluster, &stop, live)
                     }
-                    None => load(plan, &resolved, config, run_id, &stop, live),
+                    None => load(plan, &resolved, config, &ground.id, &stop, live),
                 },
+                &stop,
                 live,
                 &mut warmed,
             )
         }
-        Err(error) => Err(vc::failed(error)),
+        Err(failed) => Err(failed),
     };
-    // A signal asked for an end, not for what was made to stay.
-    let steps = live.steps();
-    let news = |event: &PoolEvent| steps.now(vc::describe(&pool.name, event));
-    let deleted = runtime.block_on(nodepool::delete(
-        &cluster,
-        &pool.name,
-        &options,
-        &Stop::new(),
-        &news,
-    ));
-    drop(steps);
-    let exit = done?;
-    deleted.map_err(vc::failed)?;
+    let is_left = ground.leave(live);
     warmed.after = cores(&runtime, &scraper, live);
     warmed.ready = is_ready(&warmed.after, plan);
     warmed.seconds = start.elapsed().as_secs_f64();
-    Ok((warmed, exit))
+    let exit = done.unwrap_or_else(|failed| {
+        live.say(&format!("error: {failed}"));
+        failed.exit
+    });
+    Ok((warmed, with_left(exit, is_left)))
+}
+
+/// What is left has a code of its own, and most other ends say more than that.
+fn with_left(exit: Exit, is_left: bool) -> Exit {
+    match exit {
+        Exit::Success | Exit::Failure if is_left => Exit::LeftBehind,
+        exit => exit,
+    }
 }
 
 fn is_ready(cores: &BTreeMap<String, Option<u32>>, plan: &Warmup) -> bool {
@@ -254,45 +263,29 @@ struct Loaded {
 fn load_and_job(
     plan: &Warmup,
     runtime: &tokio::runtime::Runtime,
-    cluster: &Cluster,
-    load: impl FnOnce(&RunId, &mut Live) -> Result<Loaded, Failed>,
+    ground: &Ground<'_>,
+    load: impl FnOnce(&mut Live) -> Result<Loaded, Failed>,
+    stop: &Stop,
     live: &mut Live,
     warmed: &mut Warmed,
 ) -> Result<Exit, Failed> {
-    let run_id = run::run_id(SystemTime::now(), run::drawn_seed());
-    let id: RunId = run_id.parse().or_exit(Exit::Failure)?;
-    // Ends with the load, and with the user's stop.
-    let job_stop = Stop::new();
-    let session = Arc::new(Session::new(
-        cluster.clone(),
-        id.clone(),
-        Vec::new(),
-        Instant::now(),
-        job_stop.clone(),
-    ));
-    let job = runtime.spawn(job::repeat(Arc::clone(&session), plan.job.clone()));
-    let loaded = load(&id, live);
-    job_stop.stop();
+    let (session, spec, ends) = (Arc::clone(&ground.session), plan.job.clone(), stop.clone());
+    let job = runtime.spawn(async move {
+        let repeated = job::repeat(session, spec).await;
+        if repeated.failure.is_some() {
+            // A load alone makes nothing grow.
+            ends.stop();
+        }
+        repeated
+    });
+    let loaded = load(live);
+    ground.job_stop.stop();
     let repeated = runtime.block_on(job).unwrap_or_else(|error| job::Repeated {
         failure: Some(error.to_string()),
         ..job::Repeated::default()
     });
     warmed.jobs = repeated.jobs;
     warmed.pods = repeated.jobs * u64::from(plan.job.pods);
-    let objects = session.objects();
-    if !objects.is_empty() {
-        let report = runtime.block_on(cleanup::clean(
-            cluster,
-            &id,
-            Some(&objects),
-            CLEAN_UP,
-            |_| {},
-        ));
-        say_clean(&report, &id, live);
-        if !report.is_complete() {
-            return Ok(Exit::LeftBehind);
-        }
-    }
     let loaded = loaded?;
     warmed.requests = loaded.requests;
     if let Some(failure) = repeated.failure {
@@ -309,7 +302,7 @@ fn load(
     plan: &Warmup,
     resolved: &target::Resolved,
     config: LoadConfig,
-    run_id: &RunId,
+    run_id: &kperf_cluster::RunId,
     stop: &Stop,
     live: &mut Live,
 ) -> Result<Loaded, Failed> {
@@ -422,6 +415,14 @@ mod tests {
             (200.0, Some(100_000), 1000)
         );
         assert_eq!(spec.entries.len(), 3);
+    }
+
+    #[test]
+    fn what_is_left_is_told_by_the_exit_code() {
+        assert_eq!(with_left(Exit::Success, true), Exit::LeftBehind);
+        assert_eq!(with_left(Exit::Failure, true), Exit::LeftBehind);
+        assert_eq!(with_left(Exit::Interrupted, true), Exit::Interrupted);
+        assert_eq!(with_left(Exit::Success, false), Exit::Success);
     }
 
     #[test]

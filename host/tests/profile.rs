@@ -173,6 +173,23 @@ fn a_total_wins_over_a_duration_wherever_they_come_from() {
     }
 }
 
+/// What would cost all memory, or more than there are ports, is not begun.
+#[test]
+fn too_many_connections_and_clients_are_refused() {
+    let message = one_spec("conns: 4000000000, client: 4000000000,")
+        .resolve(&Overrides::default())
+        .unwrap_err()
+        .to_string();
+    for says in [
+        "conns must be at most 100000: 4000000000",
+        "client must be at most 1000000: 4000000000",
+    ] {
+        assert!(message.contains(says), "{message}");
+    }
+    let most = one_spec("conns: 100000, client: 1000000,").resolve(&Overrides::default());
+    assert_eq!(most.unwrap().conns, 100_000);
+}
+
 #[test]
 fn zeros_and_bad_rates_of_flags_are_refused() {
     let zeros = Overrides {

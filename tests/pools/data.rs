@@ -14,8 +14,16 @@ pub(crate) fn every_kind_by_its_defaults(user: &User<'_>) {
         user.types("data configmap list").expect(0).stdout,
         "NAME   SIZE   GROUP_SIZE   TOTAL\nx      100    10           10\n"
     );
-    // Twice is once.
+    // Twice is once, and less is what was there.
     user.types("data cm add x").expect(0);
+    user.types("data cm add x --total 3")
+        .expect(0)
+        .says(&["10 are there", "7 more than asked for"]);
+    for words in ["add x", "delete x", "list"] {
+        user.types(&format!("data cm {words} --namespace a/b"))
+            .expect(2)
+            .says(&["cannot be a namespace"]);
+    }
     user.types("data cm add y --namespace fill --size 2000 --total 25 --group-size 10 --qps 500 --burst 100")
         .expect(0);
     assert_eq!(

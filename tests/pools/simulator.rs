@@ -1,6 +1,13 @@
 //! Pools on the simulator, which plays KWOK itself.
 
-use kperf_tests::kperf;
+use std::{process::Stdio, thread, time::Duration};
+
+use kperf_tests::{kperf, wait};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
 
 use crate::User;
 
@@ -71,6 +78,45 @@ fn a_pool_is_added_listed_and_deleted() {
     assert_eq!(user.reads("vc nodepool list"), serde_json::json!([]));
 }
 
+/// Ctrl-C leaves what there is, and the same command goes on.
+#[test]
+fn an_interrupted_pool_is_completed() {
+    let kperf = kperf!();
+    let sim = kperf.sim(&["--objects", "nodes=1,namespaces=1,pods=1,configmaps=1"]);
+    let user = User {
+        kperf: &kperf,
+        kubeconfig: sim.kubeconfig(),
+    };
+    let words = ["vc", "nodepool", "add", "example", "--nodes=40", "--qps=5"];
+    let mut child = kperf
+        .command(&[&words[..], &["--kubeconfig", sim.kubeconfig()]].concat())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let present = |pools: &Value| pools[0]["present"].as_u64().unwrap_or_default();
+    for _ in 0..600 {
+        if present(&user.reads("vc nodepool list")) > 0 {
+            break;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    kill(
+        Pid::from_raw(i32::try_from(child.id()).unwrap()),
+        Signal::SIGINT,
+    )
+    .unwrap();
+    let status = wait(&mut child, Duration::from_secs(60)).expect("an end in time");
+    assert_eq!(status.code(), Some(130));
+    let pools = user.reads("vc nodepool list");
+    assert!((1..40).contains(&present(&pools)), "{pools:#}");
+    assert_eq!(pools[0]["status"], "not-ready");
+    user.types("vc nodepool add example --nodes=40")
+        .expect(0)
+        .says(&["40 are ready"]);
+    user.types("vc nodepool delete example").expect(0);
+}
+
 #[test]
 fn a_newcomer_needs_no_cluster() {
     let kperf = kperf!();
@@ -101,6 +147,17 @@ fn what_cannot_be_is_said_before_anything_is_sent() {
         (&["add", "a", "--affinity", "zone"], "KEY=VALUE"),
         (&["add", "a", "--qps", "-1"], "--qps"),
         (&["delete"], "NAME"),
+        (
+            &[
+                "batch-add",
+                "a",
+                "--nodes",
+                "4000000000",
+                "--batch-size",
+                "1",
+            ],
+            "at most 10000 are made at once",
+        ),
     ] {
         let mut all = vec!["vc", "nodepool"];
         all.extend(words);

@@ -27,8 +27,9 @@ fn a_server_is_warmed_and_left_as_it_was() {
         "{warmed:#}\n{}",
         ran.stderr
     );
-    for key in ["apiserver.cores.before", "apiserver.cores.after"] {
-        let cores = warmed[key].as_object().unwrap();
+    for when in ["before", "after"] {
+        let cores = warmed["apiserver"]["cores"][when].as_object().unwrap();
+        assert!(!cores.is_empty(), "{warmed:#}");
         assert!(
             cores.values().all(|cores| cores.as_u64() > Some(0)),
             "{warmed:#}"
@@ -43,6 +44,43 @@ fn a_server_is_warmed_and_left_as_it_was() {
         .types("warmup --core-warmup-ready-threshold 1 --runner-image x --runner-flowcontrol workload-low:1000")
         .expect(0);
     assert!(ran.stdout.contains("nothing was done"), "{}", ran.stdout);
+}
+
+/// Somebody's pool, or namespace, of the names that a warm-up uses: nothing is done, and they are as they were.
+#[test]
+fn what_is_somebodys_is_not_taken() {
+    let kperf = kperf!();
+    let sim = kperf.sim(&["--objects", "nodes=1,namespaces=1,pods=5,configmaps=1"]);
+    let user = User {
+        kperf: &kperf,
+        kubeconfig: sim.kubeconfig(),
+    };
+    let warmup =
+        "warmup --nodes 2 --pods 5 --runners 1 --total 20 --core-warmup-ready-threshold 1000";
+    user.types("vc nodepool add warmup --nodes=3").expect(0);
+    user.types(warmup)
+        .expect(1)
+        .says(&["nodepool warmup already exists"]);
+    // In the shape that the warm-up would give it, too.
+    user.types("vc nodepool delete warmup").expect(0);
+    user.types("vc nodepool add warmup --nodes=2 --cpu=32 --memory=96")
+        .expect(0);
+    user.types(warmup)
+        .expect(1)
+        .says(&["there is a node pool warmup already"]);
+    let pools = user.reads("vc nodepool list");
+    assert_eq!(pools[0]["ready"], 2, "{pools:#}");
+    user.types("vc nodepool delete warmup").expect(0);
+
+    // It makes the namespace of the set.
+    user.types("data cm add x --namespace warmupjob").expect(0);
+    user.types(warmup)
+        .expect(1)
+        .says(&["namespace warmupjob", "it is there already"]);
+    assert_eq!(user.reads("vc nodepool list"), serde_json::json!([]));
+    let sets = user.reads("data cm list --namespace warmupjob");
+    assert_eq!(sets[0]["total"], 10, "{sets:#}");
+    assert_eq!(user.types("cleanup --list").expect(0).stdout, "");
 }
 
 #[test]

@@ -77,6 +77,7 @@ impl DataSpec {
     /// [`DataError::Invalid`].
     pub fn validate(&self) -> Result<(), DataError> {
         check_name(&self.name)?;
+        check_namespace(&self.namespace)?;
         let why = if self.total == 0 {
             "total must be greater than 0".to_owned()
         } else if self.group_size == 0 {
@@ -88,8 +89,6 @@ impl DataSpec {
                 "size {} is too large: servers take no objects beyond {MAX_SIZE} bytes or so",
                 self.size
             )
-        } else if !is_namespace(&self.namespace) {
-            format!("{:?} cannot be a namespace", self.namespace)
         } else if !matches!(self.event_type.as_str(), "Normal" | "Warning") {
             format!(
                 "{:?} is no type of events; there are Normal and Warning",
@@ -130,6 +129,17 @@ fn check_name(name: &str) -> Result<(), DataError> {
         )))
     } else {
         Ok(())
+    }
+}
+
+/// Whether there can be such a namespace.
+fn check_namespace(namespace: &str) -> Result<(), DataError> {
+    if is_namespace(namespace) {
+        Ok(())
+    } else {
+        Err(DataError::Invalid(format!(
+            "{namespace:?} cannot be a namespace"
+        )))
     }
 }
 

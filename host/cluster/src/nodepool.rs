@@ -20,7 +20,7 @@ mod spec;
 
 use std::time::Duration;
 
-pub use add::{Added, add};
+pub use add::{Added, add, claim};
 pub use delete::{Deleted, delete};
 pub use error::PoolError;
 pub use list::{Pool, PoolStatus, list};
@@ -33,7 +33,7 @@ pub use spec::PoolSpec;
 /// How a pool is made or removed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PoolOptions {
-    /// Nodes asked for a second; 0 = as fast as the server answers ten at a time.
+    /// Nodes asked for a second; 0 = as fast as the server answers twenty at a time.
     pub rate_per_sec: f64,
     /// Nodes that are due at once at the start.
     pub burst: u32,

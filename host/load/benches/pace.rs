@@ -127,6 +127,7 @@ fn main() {
         seed: 1,
         interval: Duration::from_secs(1),
         raw: false,
+        failures: false,
     };
     let closed = PhasePlan {
         name: "closed, 10 x 10".into(),

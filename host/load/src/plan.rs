@@ -143,4 +143,6 @@ pub struct PhasePlan {
     pub interval: Duration,
     /// Keep every exchange.
     pub raw: bool,
+    /// Keep the failed exchanges, a hundred thousand at most, also without `raw`.
+    pub failures: bool,
 }

@@ -15,7 +15,7 @@ use kperf_runtime::{
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
-use super::reported::Told;
+use super::reported::{Told, apart};
 use crate::sink::{Declared, Destination};
 
 /// Whether, and how, kperf's result is written besides the other outputs.
@@ -29,6 +29,9 @@ pub struct KperfResult {
     /// Whether the other outputs get every exchange too.
     pub raw_data: bool,
 }
+
+/// What the host says in `info`.
+const APISERVER: &str = "apiserver";
 
 /// Cores of each instance of the API server, by its address; none when they could not be read.
 pub(super) type Cores = Option<BTreeMap<String, u32>>;
@@ -120,9 +123,13 @@ impl KperfResult {
 }
 
 fn info(told: &Told, (before, after): (&Cores, &Cores)) -> Value {
-    let mut info: Map<String, Value> = told.facts.iter().cloned().collect();
+    let mut info: Map<String, Value> = told
+        .facts
+        .iter()
+        .map(|(name, fact)| (apart(name, name == APISERVER), fact.clone()))
+        .collect();
     info.insert(
-        "apiserver".to_owned(),
+        APISERVER.to_owned(),
         json!({"cores": {"before": before, "after": after}}),
     );
     if !told.runners.is_empty() {
@@ -199,7 +206,10 @@ mod tests {
     fn the_document_is_json_in_kperfs_order() {
         let told = Told {
             description: "a \"quoted\" text".to_owned(),
-            facts: vec![("interval".to_owned(), json!("10s"))],
+            facts: vec![
+                ("interval".to_owned(), json!("10s")),
+                ("apiserver".to_owned(), json!("mine")),
+            ],
             loads: Vec::new(),
             runners: Vec::new(),
         };
@@ -216,6 +226,7 @@ mod tests {
         );
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["info"]["interval"], "10s");
+        assert_eq!(value["info"]["benchmark/apiserver"], "mine");
         assert_eq!(value["info"]["apiserver"]["cores"]["before"]["10.0.0.1"], 8);
         assert_eq!(value["info"]["apiserver"]["cores"]["after"], Value::Null);
     }

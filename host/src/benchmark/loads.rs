@@ -26,6 +26,7 @@ use super::{
     groups::Groups,
     load_handle::{Running, outcome},
     reported::{LoadUse, Reported},
+    room::Room,
 };
 use crate::{
     export::Feed,
@@ -55,6 +56,7 @@ pub(crate) struct Loads {
     /// Intervals handed to the exporters, over all loads.
     pub(crate) intervals: Arc<AtomicU32>,
     running: Mutex<Vec<(Stop, JoinHandle<()>)>>,
+    room: Room,
 }
 
 impl Loads {
@@ -89,6 +91,7 @@ impl Loads {
             feed,
             intervals: Arc::default(),
             running: Mutex::default(),
+            room: Room::default(),
         }
     }
 
@@ -105,6 +108,8 @@ impl Loads {
             return Ok(begun);
         }
         let (specs, config) = self.prepare(&name, profile, runners)?;
+        let clients = specs.iter().map(|spec| spec.clients).max().unwrap_or(0);
+        let taken = self.room.take(&name, runners, config.conns, clients)?;
         self.reported.load(LoadUse::new(profile, runners));
         let stop = Stop::new();
         let (begun, has_begun) = oneshot::channel();
@@ -128,7 +133,10 @@ impl Loads {
         };
         let thread = std::thread::Builder::new()
             .name("load".to_owned())
-            .spawn(move || run.run(done))
+            .spawn(move || {
+                run.run(done);
+                drop(taken);
+            })
             .map_err(|error| failure("failed", format!("no thread for the load: {error}")))?;
         self.running.lock().push((stop.clone(), thread));
         Running::begun(stop, has_begun, outcome, &self.session, Stop::abort).await

@@ -7,7 +7,6 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use kperf_cluster::{
     Session,
-    api::{ListBounds, Scope},
     grant::{Request, Verb},
     nodepool::{self, PoolError, PoolEvent, PoolOptions, PoolSpec},
 };
@@ -16,10 +15,7 @@ use kperf_runtime::{Failure, benchmark::NodePool, failure};
 use parking_lot::Mutex;
 
 use super::{Benchmark, board::Board, interrupted, powers::of_api, reported::Reported};
-use crate::live::Live;
-
-/// The instance type of which kperf takes the provider ID on EKS.
-const EKS_INSTANCE_TYPE: &str = "node.kubernetes.io/instance-type=m4.large";
+use crate::{eks, live::Live};
 
 /// What the user says about pools, and the benchmark does not know.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +38,7 @@ fn of_pool(error: &PoolError) -> Failure {
     match error {
         _ if error.is_interrupted() => interrupted(),
         PoolError::Invalid(_) => failure("invalid", error.to_string()),
-        PoolError::Exists { .. } | PoolError::Foreign { .. } => {
+        PoolError::Exists { .. } | PoolError::Taken { .. } | PoolError::Foreign { .. } => {
             failure("already-exists", error.to_string())
         }
         PoolError::NotReady { .. } | PoolError::Left { .. } => {
@@ -75,19 +71,6 @@ impl Pools {
             })
             .map_err(|error| of_api(&error))?;
         let cluster = self.session.cluster();
-        // A pool of the same shape would be completed, and deleted with the run: it is somebody's.
-        let known = nodepool::list(cluster)
-            .await
-            .map_err(|error| of_pool(&error))?;
-        if known.iter().any(|known| known.name == pool.name) {
-            return Err(failure(
-                "already-exists",
-                format!(
-                    "there is a node pool {} already; if it was left by an earlier run, `kperf-host vc nodepool delete {}` removes it",
-                    pool.name, pool.name
-                ),
-            ));
-        }
         let spec = PoolSpec {
             nodes: pool.nodes,
             cpu: pool.cpu,
@@ -103,15 +86,16 @@ impl Pools {
             ..PoolSpec::new(pool.name)
         };
         spec.validate().map_err(|error| of_pool(&error))?;
+        let (options, stop) = (PoolOptions::default(), self.session.stop());
+        // A pool of the same shape would be completed, and deleted with the run: it is somebody's.
+        nodepool::claim(cluster, &spec, &options, stop)
+            .await
+            .map_err(|error| of_pool(&error))?;
         // Also when it fails half-way, there is something of it.
         self.added.lock().push(spec.name.clone());
-        nodepool::add(
-            cluster,
-            &spec,
-            &PoolOptions::default(),
-            self.session.stop(),
-            &|event: &PoolEvent| self.show(&spec.name, event),
-        )
+        nodepool::add(cluster, &spec, &options, stop, &|event: &PoolEvent| {
+            self.show(&spec.name, event)
+        })
         .await
         .map(drop)
         .map_err(|error| of_pool(&error))
@@ -181,29 +165,10 @@ impl Pools {
         if !self.placement.eks {
             return Ok(String::new());
         }
-        let cluster = self.session.cluster();
-        let nodes = cluster
-            .kind("v1", "Node")
+        eks::provider_id(self.session.cluster())
             .await
-            .map_err(|error| of_api(&error))?;
-        let scope = Scope {
-            label_selector: EKS_INSTANCE_TYPE.to_owned(),
-            ..Scope::default()
-        };
-        let found = cluster
-            .list(&nodes, &scope, ListBounds::default())
-            .await
-            .map_err(|error| of_api(&error))?;
-        found
-            .iter()
-            .find_map(|node| node["spec"]["providerID"].as_str())
-            .map(str::to_owned)
-            .ok_or_else(|| {
-                failure(
-                    "not-found",
-                    format!("--eks: there is no node with {EKS_INSTANCE_TYPE} and a provider ID"),
-                )
-            })
+            .map_err(|error| of_api(&error))?
+            .ok_or_else(|| failure("not-found", eks::no_provider_id()))
     }
 
     fn show(&self, name: &str, event: &PoolEvent) {

@@ -84,15 +84,27 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    /// The facts as the report has them: texts as they are, everything else as JSON.
-    pub(crate) fn environment(&self) -> impl Iterator<Item = (String, String)> {
-        self.facts.iter().map(|(name, value)| {
+    /// Adds the facts as the report has them: texts as they are, everything else as JSON. What the host says is not
+    /// replaced, nor said twice: a benchmark's fact of the same name is `benchmark/<name>`.
+    pub(crate) fn add_to(&self, environment: &mut Vec<(String, String)>) {
+        let own = environment.len();
+        for (name, value) in &self.facts {
             let text = match value {
                 Value::String(text) => text.clone(),
                 other => other.to_string(),
             };
-            (name.clone(), text)
-        })
+            let is_taken = environment.iter().take(own).any(|(key, _)| key == name);
+            environment.push((apart(name, is_taken), text));
+        }
+    }
+}
+
+/// A benchmark's fact, apart from one of the host's that has its name.
+pub(super) fn apart(name: &str, is_taken: bool) -> String {
+    if is_taken {
+        format!("benchmark/{name}")
+    } else {
+        name.to_owned()
     }
 }
 

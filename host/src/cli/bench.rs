@@ -5,9 +5,9 @@
 
 mod flags;
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::Arc};
+use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow};
 use clap::{
     Arg, ArgMatches, Args, Command, FromArgMatches, builder::ValueParser, error::ErrorKind,
     parser::ValueSource,
@@ -25,6 +25,7 @@ use crate::{
         run::{self, BenchmarkArgs, HostKeys},
         runners::RunnersArgs,
         server::ServerArgs,
+        vc,
     },
     exit::{Exit, Failed, OrExit as _},
     export::Output,
@@ -56,8 +57,8 @@ pub struct BenchFlags {
     pub result: Option<PathBuf>,
     /// Where kwok, which plays the virtual nodes, may run: nodes with one of these labels. kperf's default, its own
     /// test machines, is no default here. Repeatable.
-    #[arg(long, value_name = "KEY=VALUE[,VALUE]")]
-    pub vc_affinity: Vec<String>,
+    #[arg(long, value_name = "KEY=VALUE[,VALUE]", value_parser = vc::key_values)]
+    pub vc_affinity: Vec<(String, Vec<String>)>,
     /// Flags about runners.
     #[command(flatten)]
     pub runners: RunnersArgs,
@@ -233,6 +234,9 @@ pub fn run(args: &BenchArgs, live: &Live) -> Result<Exit, Failed> {
     };
     let mut common = BenchFlags::from_arg_matches(&matches).or_exit(Exit::Usage)?;
     common.target.empty_kubeconfig_is_in_cluster();
+    for flag in flags::without_effect(&matches) {
+        live.say(&format!("warning: --{flag} means nothing to {name}"));
+    }
     scenario(&plugin, is_bundled, &common, &matches, plugins, live)
 }
 
@@ -251,7 +255,8 @@ fn scenario(
     let runners = common.runners.placement(&common.target)?;
     let mut load = run::load_config(&engine(common.seed)?, None)?;
     // The errors of the result, one by one.
-    load.raw = true;
+    load.failures = true;
+    load.raw = common.output.raw_data;
     let job = Job {
         description: String::new(),
         labels: run::labels(&common.labels)?,
@@ -284,7 +289,7 @@ fn scenario(
             cleanup_timeout: common.benchmark.cleanup_timeout,
             plain: live.is_plain(),
             pools: PoolPlacement {
-                affinity: affinity("--vc-affinity", &common.vc_affinity)?,
+                affinity: vc::affinity(&common.vc_affinity),
                 eks: common.eks,
             },
             runners,
@@ -375,24 +380,9 @@ fn kperf_result(
     Ok(KperfResult {
         exporter: plugins.load("kperf_json").or_exit(Exit::Plugin)?,
         destination,
-        node_affinity: common.runners.rg_affinity.iter().cloned().collect(),
+        node_affinity: vc::affinity(&common.runners.rg_affinity),
         raw_data: common.output.raw_data,
     })
-}
-
-/// `KEY=VALUE[,VALUE]`, as kperf has it.
-fn affinity(flag: &str, texts: &[String]) -> Result<BTreeMap<String, Vec<String>>, Failed> {
-    texts
-        .iter()
-        .map(|text| match text.split_once('=') {
-            Some((key, values)) if !key.is_empty() && !values.is_empty() => {
-                let values = values.split(',').map(str::to_owned).collect();
-                Ok((key.to_owned(), values))
-            }
-            _ => bail!("{flag} {text}: not KEY=VALUE[,VALUE]"),
-        })
-        .collect::<anyhow::Result<_>>()
-        .or_exit(Exit::Usage)
 }
 
 /// The engine as it is without flags: what a scenario asks for decides.
@@ -465,16 +455,6 @@ mod tests {
         assert_eq!(none.exit_code(), i32::from(Exit::Usage as u8));
         let early = Cli::try_parse_from(["kperf-host", "bench", "--total", "5", "x"]).unwrap_err();
         assert!(early.to_string().contains("after it"), "{early}");
-    }
-
-    #[test]
-    fn an_affinity_is_kperfs() {
-        let read = |text: &str| affinity("--vc-affinity", &[text.to_owned()]);
-        let labels = read("type=a,b").unwrap();
-        assert_eq!(labels["type"], ["a", "b"]);
-        for wrong in ["type", "type=", "=a"] {
-            assert_eq!(read(wrong).unwrap_err().exit, Exit::Usage, "{wrong}");
-        }
     }
 
     #[test]

@@ -271,9 +271,24 @@ fn add(
             &news,
         ))
         .map_err(failed)?;
+    // A larger set may have been there.
+    let sets = opened.runtime.block_on(dataset::list(
+        &opened.cluster,
+        spec.kind,
+        &spec.namespace,
+        std::slice::from_ref(&spec.name),
+        &opened.stop,
+    ));
+    // Who may not list has been told of no failure.
+    let there = sets.ok().and_then(|sets| Some(sets.first()?.total));
+    let there = there.unwrap_or(spec.total);
+    let more = match there.saturating_sub(spec.total) {
+        0 => String::new(),
+        more => format!(" ({more} more than asked for were there already)"),
+    };
     steps.say(&format!(
-        "{what}: {} are there, in namespace {}",
-        spec.total, spec.namespace
+        "{what}: {there} are there, in namespace {}{more}",
+        spec.namespace
     ));
     Ok(Exit::Success)
 }
@@ -309,7 +324,13 @@ fn list(kind: DataKind, namespace: &str, args: &ListArgs) -> Result<Exit, Failed
     let opened = open(&args.target)?;
     let sets = opened
         .runtime
-        .block_on(dataset::list(&opened.cluster, kind, namespace, &args.names))
+        .block_on(dataset::list(
+            &opened.cluster,
+            kind,
+            namespace,
+            &args.names,
+            &opened.stop,
+        ))
         .map_err(failed)?;
     let rows: Vec<Vec<String>> = sets
         .iter()

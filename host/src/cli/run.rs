@@ -467,6 +467,7 @@ pub fn load_config(engine: &EngineArgs, user_agent: Option<&str>) -> Result<Load
         max_backlog: engine.max_backlog,
         interval: engine.interval,
         raw: false,
+        failures: false,
     })
 }
 

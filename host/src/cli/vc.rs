@@ -1,7 +1,8 @@
 //! `kperf-host virtualcluster nodepool`: pools of virtual nodes, with kperf's flags.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use kperf_cluster::nodepool::{
     self, KWOK_IMAGE, NODES_PER_CONTROLLER, PoolError, PoolEvent, PoolOptions, PoolSpec,
@@ -17,6 +18,9 @@ use crate::{
     exit::{Exit, Failed, OrExit as _},
     live::Live,
 };
+
+/// So many that a slip of the finger does not fill the memory.
+const MAX_POOLS: u32 = 10_000;
 
 /// The commands of `virtualcluster`.
 #[derive(Debug, Subcommand)]
@@ -171,6 +175,17 @@ pub fn run(command: VcCommand, live: &Live) -> Result<Exit, Failed> {
             add(&[spec], &args.shape, &with(args.target), live)
         }
         NodepoolCommand::BatchAdd(args) => {
+            let pools = args.shape.nodes.div_ceil(args.batch_size.max(1));
+            if pools > MAX_POOLS {
+                return Err(Failed {
+                    exit: Exit::Usage,
+                    error: anyhow!(
+                        "--nodes {} --batch-size {}: that are {pools} pools, and at most {MAX_POOLS} are made at once",
+                        args.shape.nodes,
+                        args.batch_size
+                    ),
+                });
+            }
             let specs = batches(&args.prefix, args.batch_size, &args.shape);
             add(&specs, &args.shape, &with(args.target), live)
         }
@@ -190,7 +205,7 @@ impl ShapeArgs {
             max_pods: self.max_pods,
             node_labels: self.node_labels.iter().cloned().collect(),
             shared_provider_id: self.shared_provider_id.clone(),
-            affinity: self.affinity.iter().cloned().collect(),
+            affinity: affinity(&self.affinity),
             kwok_image: self.kwok_image.clone(),
             nodes_per_controller: self.nodes_per_controller,
             ..PoolSpec::new(name)
@@ -287,7 +302,7 @@ fn list(format: ListFormat, target: &TargetArgs) -> Result<Exit, Failed> {
     let opened = open(target)?;
     let pools = opened
         .runtime
-        .block_on(nodepool::list(&opened.cluster))
+        .block_on(nodepool::list(&opened.cluster, &opened.stop))
         .map_err(failed)?;
     let rows: Vec<Vec<String>> = pools
         .iter()
@@ -353,8 +368,28 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 /// # Errors
 /// It is not.
 pub fn key_values(text: &str) -> Result<(String, Vec<String>), String> {
-    let (key, values) = key_value(text).map_err(|_| "write KEY=VALUE[,VALUE]".to_owned())?;
-    Ok((key, values.split(',').map(str::to_owned).collect()))
+    let wrong = || "write KEY=VALUE[,VALUE]".to_owned();
+    let (key, values) = key_value(text).map_err(|_| wrong())?;
+    let values: Vec<String> = values.split(',').map(str::to_owned).collect();
+    if values.iter().any(String::is_empty) {
+        return Err(wrong());
+    }
+    Ok((key, values))
+}
+
+/// All that was given for an affinity: a key that is given again has more values.
+#[must_use]
+pub fn affinity(given: &[(String, Vec<String>)]) -> BTreeMap<String, Vec<String>> {
+    let mut affinity: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (key, values) in given {
+        let known = affinity.entry(key.clone()).or_default();
+        for value in values {
+            if !known.contains(value) {
+                known.push(value.clone());
+            }
+        }
+    }
+    affinity
 }
 
 #[cfg(test)]
@@ -401,7 +436,13 @@ mod tests {
             key_values("a/b=x,y"),
             Ok(("a/b".into(), vec!["x".into(), "y".into()]))
         );
-        assert!(key_values("a").is_err());
+        for wrong in ["a", "a=", "=x", "a=x,"] {
+            assert!(key_values(wrong).is_err(), "{wrong}");
+        }
+        let given = ["a=x,y", "b=z", "a=y,w"].map(|text| key_values(text).unwrap());
+        let affinity = affinity(&given);
+        assert_eq!(affinity["a"], ["x", "y", "w"]);
+        assert_eq!(affinity["b"], ["z"]);
         assert!(key_value("=x").is_err());
     }
 }

@@ -87,7 +87,7 @@ pub fn run(args: &WarmupArgs, live: &mut Live) -> Result<Exit, Failed> {
         nodes: args.nodes,
         cpu: 32,
         memory_gib: 96,
-        affinity: args.vc_affinity.iter().cloned().collect(),
+        affinity: vc::affinity(&args.vc_affinity),
         kwok_image: args.kwok_image.clone(),
         ..PoolSpec::new("warmup")
     };

@@ -13,6 +13,11 @@ use super::{
 /// Requests when neither total nor duration is given.
 const DEFAULT_TOTAL: i64 = 1000;
 
+/// Most connections of a run: each takes memory before the first byte is sent, and there are no more ports than that.
+pub const MAX_CONNS: u32 = 100_000;
+/// Most clients of a spec.
+pub const MAX_CLIENTS: u32 = 1_000_000;
+
 /// Flags of the command line that were given.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
@@ -150,7 +155,7 @@ impl Rules<'_> {
             Some(conns) => conns.into(),
             None => fill(spec.conns.unwrap_or(0)),
         };
-        let conns = self.count(spec, "conns", conns, overrides.conns.is_some());
+        let conns = self.count(spec, "conns", conns, MAX_CONNS, overrides.conns.is_some());
 
         let rate = overrides.rate.or(spec.rate).unwrap_or(0.0);
         if !(rate >= 0.0 && rate.is_finite()) {
@@ -163,7 +168,13 @@ impl Rules<'_> {
             Some(client) => client.into(),
             None => fill(spec.client.unwrap_or(0)),
         };
-        let client = self.count(spec, "client", client, overrides.client.is_some());
+        let client = self.count(
+            spec,
+            "client",
+            client,
+            MAX_CLIENTS,
+            overrides.client.is_some(),
+        );
         if !first && spec.content_type.is_none() {
             self.broken(
                 spec,
@@ -238,20 +249,16 @@ impl Rules<'_> {
         )
     }
 
-    fn count(&mut self, spec: &Spec, key: &str, value: i64, by_flag: bool) -> u32 {
+    fn count(&mut self, spec: &Spec, key: &str, value: i64, most: u32, by_flag: bool) -> u32 {
         if value <= 0 {
             let message = format!("{key} requires > 0: {value}");
             self.broken(spec, key, by_flag, message);
         }
-        u32::try_from(value.max(0)).unwrap_or_else(|_| {
-            self.broken(
-                spec,
-                key,
-                by_flag,
-                format!("{key} must be at most {}: {value}", u32::MAX),
-            );
-            0
-        })
+        if value > most.into() {
+            let message = format!("{key} must be at most {most}: {value}");
+            self.broken(spec, key, by_flag, message);
+        }
+        u32::try_from(value.max(0)).unwrap_or(u32::MAX).min(most)
     }
 
     fn broken(&mut self, spec: &Spec, key: &str, by_flag: bool, message: String) {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use kperf_cluster::{
     Session,
     api::{ApiFailure, Code},
-    nodepool::{TAINT_KEY, TYPE, TYPE_LABEL},
+    nodepool::{POOL_LABEL, TAINT_KEY},
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -20,6 +20,8 @@ const GONE_WITHIN: Duration = Duration::from_secs(5 * 60);
 pub struct JobSpec {
     /// Made for it, and removed with it.
     pub namespace: String,
+    /// The node pool whose nodes take the pods.
+    pub pool: String,
     /// Pods of each Job.
     pub pods: u32,
     /// Pods at once.
@@ -33,6 +35,7 @@ impl Default for JobSpec {
     fn default() -> Self {
         Self {
             namespace: "warmupjob".to_owned(),
+            pool: "warmup".to_owned(),
             pods: 3000,
             parallelism: 100,
             pause: Duration::from_secs(5),
@@ -49,17 +52,10 @@ pub(super) struct Repeated {
     pub(super) failure: Option<String>,
 }
 
-/// Repeats it until the session is stopped. What is there then is for the run's clean-up.
+/// Repeats it in its namespace, which is there, until the session is stopped. What is there then is for the run's clean-up.
 pub(super) async fn repeat(session: Arc<Session>, spec: JobSpec) -> Repeated {
     let mut repeated = Repeated::default();
     let ended = async {
-        session
-            .create_namespace(&spec.namespace, &[])
-            .await
-            .map_err(|failure| match failure.code {
-                Code::AlreadyExists => "the namespace is there already, of an earlier warm-up perhaps (`kperf-host cleanup --list`); remove it first".to_owned(),
-                _ => failure.to_string(),
-            })?;
         loop {
             pause(&session, spec.pause).await?;
             once(&session, &spec).await?;
@@ -145,7 +141,7 @@ fn job(spec: &JobSpec) -> Value {
                     "restartPolicy": "Never",
                     "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
                         "nodeSelectorTerms": [{
-                            "matchExpressions": [{"key": TYPE_LABEL, "operator": "In", "values": [TYPE]}],
+                            "matchExpressions": [{"key": POOL_LABEL, "operator": "In", "values": [spec.pool]}],
                         }],
                     }}},
                     "tolerations": [{"key": TAINT_KEY, "operator": "Exists", "effect": "NoSchedule"}],

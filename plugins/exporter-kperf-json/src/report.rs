@@ -168,6 +168,11 @@ fn raw_latencies(phases: &[wit::Phase], server: &str) -> Option<BTreeMap<String,
     }
     for phase in phases {
         let raw = phase.raw.as_ref()?;
+        let succeeded = raw.failure.iter().filter(|failure| **failure == 0).count();
+        if (succeeded as u64) < phase.overall.succeeded {
+            // Of failures alone.
+            return None;
+        }
         let keys: Vec<String> = phase
             .series
             .iter()

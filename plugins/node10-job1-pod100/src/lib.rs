@@ -24,7 +24,7 @@ const SCENARIO: OneJob = OneJob {
         clients: 10,
     },
     total: 1000,
-    requests: lists_of_everything,
+    requests: |_| lists_of_everything(),
 };
 
 impl Benchmark for Scenario {

@@ -29,7 +29,7 @@ const SCENARIO: OneJob = OneJob {
         clients: 10,
     },
     total: 1000,
-    requests: || reads(NAMESPACE, POOL, kperf_scenarios::one_job::JOB),
+    requests: |nodes| reads(NAMESPACE, POOL, nodes, kperf_scenarios::one_job::JOB),
 };
 
 impl Benchmark for Scenario {

@@ -73,12 +73,10 @@ impl Benchmark for Scenario {
     }
 
     fn run(context: RunContext, config: Config) -> Result<Verdict, Failure> {
+        let nodes = config.nodes.nodes.unwrap_or(NODES);
         let text = format!(
-            "Environment: {} virtual nodes managed by kwok. Workload: {} Jobs of {} pods; the parallelism of each is {}",
-            config.nodes.nodes.unwrap_or(NODES),
-            config.jobs,
-            config.pods_per_job,
-            config.parallelism,
+            "Environment: {nodes} virtual nodes managed by kwok. Workload: {} Jobs of {} pods; the parallelism of each is {}",
+            config.jobs, config.pods_per_job, config.parallelism,
         );
         run::describe(&text);
         if context.dry_run {
@@ -88,7 +86,12 @@ impl Benchmark for Scenario {
         cluster::create_namespace(NAMESPACE, &[])?;
         let tracker = jobs::track(NAMESPACE)?;
         deploy(&config)?;
-        let spec = spec(&config.load, SIZE, 1000, reads(NAMESPACE, POOL, READ));
+        let spec = spec(
+            &config.load,
+            SIZE,
+            1000,
+            reads(NAMESPACE, POOL, nodes, READ),
+        );
         let phase = config
             .load
             .start(&profile("node100-job10-pod10k", vec![spec]), RUNNERS)?;

@@ -47,6 +47,15 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// Pods of a Deployment: all have as many, and the first ones one more where that does not come out even.
+    fn replicas(&self, number: u32) -> u32 {
+        let deployments = self.deployments.max(1);
+        let more = u32::from(number < self.pods % deployments);
+        (self.pods / deployments + more).max(1)
+    }
+}
+
 const POOL: &str = "node100pod10k";
 const NODES: u32 = 100;
 const RUNNERS: u32 = 10;
@@ -153,7 +162,6 @@ fn deploy(config: &Config, seed: u64) -> Result<(), Failure> {
     let mut padding = Vec::new();
     random.fill_alphanumeric(config.padding_bytes as usize, &mut padding);
     let padding = String::from_utf8_lossy(&padding);
-    let replicas = (config.pods / config.deployments.max(1)).max(1);
     for number in 0..config.deployments {
         run::progress(
             "create Deployments",
@@ -161,7 +169,7 @@ fn deploy(config: &Config, seed: u64) -> Result<(), Failure> {
             config.deployments.into(),
         );
         cluster::create_namespace(&name(number), &[])?;
-        cluster::create(&manifest(number, replicas, &padding).to_string())?;
+        cluster::create(&manifest(number, config.replicas(number), &padding).to_string())?;
     }
     Ok(())
 }
@@ -331,6 +339,17 @@ mod tests {
         deployment["status"]["replicas"] = json!(3);
         deployment["metadata"]["generation"] = json!(3);
         assert!(!is_settled(&deployment));
+    }
+
+    #[test]
+    fn deployments_have_all_pods_together() {
+        let config = Config {
+            deployments: 3,
+            pods: 11,
+            ..Config::default()
+        };
+        let all: Vec<u32> = (0..3).map(|number| config.replicas(number)).collect();
+        assert_eq!(all, [4, 4, 3]);
     }
 
     #[test]

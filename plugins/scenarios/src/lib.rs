@@ -21,11 +21,9 @@ use kperf_sdk::benchmark::prelude::*;
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(crate = "kperf_sdk::serde", rename_all = "camelCase", default)]
 pub struct Load {
-    /// Requests of each runner. As many as kperf sends when there is no duration either.
-    #[schemars(range(min = 1))]
+    /// Requests of each runner. As many as kperf sends if absent, or 0, and there is no duration either.
     pub total: Option<u64>,
-    /// How long to send, in seconds, when there is no total.
-    #[schemars(range(min = 1))]
+    /// How long to send, in seconds, when there is no total. 0 is as if absent.
     pub duration: Option<u64>,
     /// What to accept.
     pub content_type: ContentType,

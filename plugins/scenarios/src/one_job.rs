@@ -50,7 +50,7 @@ pub struct OneJob {
     /// Requests of each.
     pub total: u64,
     /// The mix.
-    pub requests: fn() -> Vec<Value>,
+    pub requests: fn(nodes: u32) -> Vec<Value>,
 }
 
 /// The Job's name, as in kperf.
@@ -64,10 +64,10 @@ impl OneJob {
     pub fn run(&self, context: &RunContext, config: &Config) -> Result<Verdict, Failure> {
         let pods = config.pods.unwrap_or(self.pods);
         let parallelism = config.parallelism.unwrap_or(self.parallelism);
+        let nodes = config.nodes.nodes.unwrap_or(self.nodes);
         let text = format!(
-            "Environment: {} virtual nodes managed by kwok. Workload: 1 Job of {pods} pods, deployed again and again; \
+            "Environment: {nodes} virtual nodes managed by kwok. Workload: 1 Job of {pods} pods, deployed again and again; \
              its parallelism is {parallelism}, and there are 5 s between two deployments",
-            config.nodes.nodes.unwrap_or(self.nodes),
         );
         run::describe(&text);
         if context.dry_run {
@@ -75,7 +75,7 @@ impl OneJob {
         }
         config.nodes.add(self.pool, self.nodes)?;
         cluster::create_namespace(self.namespace, &[])?;
-        let spec = spec(&config.load, self.size, self.total, (self.requests)());
+        let spec = spec(&config.load, self.size, self.total, (self.requests)(nodes));
         let phase = config
             .load
             .start(&profile(self.profile, vec![spec]), self.runners)?;

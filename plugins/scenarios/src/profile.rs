@@ -76,7 +76,7 @@ pub fn lists_of_everything() -> Vec<Value> {
 }
 
 /// The mix of the scenarios that read single objects: of a Job, its namespace, and the pool of its nodes.
-pub fn reads(namespace: &str, pool: &str, job: &str) -> Vec<Value> {
+pub fn reads(namespace: &str, pool: &str, nodes: u32, job: &str) -> Vec<Value> {
     const JOBS: Resource = ("batch", "v1", "jobs");
     const NODES: Resource = ("", "v1", "nodes");
     const NAMESPACES: Resource = ("", "v1", "namespaces");
@@ -84,6 +84,8 @@ pub fn reads(namespace: &str, pool: &str, job: &str) -> Vec<Value> {
         namespace,
         ..Of::default()
     };
+    // kperf's fourth; the last of fewer.
+    let node = format!("{pool}-{}", nodes.saturating_sub(1).min(3));
     vec![
         stale_list(10, PODS, pods),
         stale_get(300, PODS, KWOK_NAMESPACE, &format!("{pool}-0")),
@@ -91,7 +93,7 @@ pub fn reads(namespace: &str, pool: &str, job: &str) -> Vec<Value> {
         stale_get(300, JOBS, namespace, job),
         stale_list(10, NODES, Of::default()),
         stale_list(10, NAMESPACES, Of::default()),
-        stale_get(300, NODES, "", &format!("{pool}-3")),
+        stale_get(300, NODES, "", &node),
         stale_get(300, NAMESPACES, "", namespace),
     ]
 }
@@ -107,7 +109,9 @@ pub const GRANTS_OF_READS: [&str; 5] = [
 
 /// One spec. The load decides between total and duration; `total` is kperf's.
 pub fn spec(load: &Load, size: Size, total: u64, requests: Vec<Value>) -> Value {
-    let (total, duration) = match (load.total, load.duration) {
+    // As in kperf, 0 is as good as nothing.
+    let given = |number: Option<u64>| number.filter(|number| *number > 0);
+    let (total, duration) = match (given(load.total), given(load.duration)) {
         (None, Some(duration)) => (0, duration),
         (given, _) => (given.unwrap_or(total), 0),
     };
@@ -154,6 +158,9 @@ mod tests {
         assert_eq!(spec(Some(7), None), (Some(7), Some(0)));
         assert_eq!(spec(Some(7), Some(9)), (Some(7), Some(0)));
         assert_eq!(spec(None, Some(9)), (Some(0), Some(9)));
+        assert_eq!(spec(Some(0), Some(9)), (Some(0), Some(9)));
+        assert_eq!(spec(Some(7), Some(0)), (Some(7), Some(0)));
+        assert_eq!(spec(Some(0), Some(0)), (Some(1000), Some(0)));
     }
 
     #[test]

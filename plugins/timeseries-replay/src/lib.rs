@@ -16,8 +16,7 @@ use kperf_sdk::benchmark::prelude::*;
 #[serde(crate = "kperf_sdk::serde", rename_all = "camelCase", default)]
 #[schemars(deny_unknown_fields)]
 struct Config {
-    /// How long all phases take together, in seconds; their shares stay. 80 if absent: 30, 20 and 30.
-    #[schemars(range(min = 3))]
+    /// How long all phases take together, in seconds; their shares stay. 80 if absent, or 0: 30, 20 and 30.
     duration: Option<u64>,
     /// What to accept.
     content_type: kperf_scenarios::ContentType,
@@ -73,8 +72,15 @@ impl Benchmark for Scenario {
     }
 
     fn run(context: RunContext, config: Config) -> Result<Verdict, Failure> {
+        let duration = config.duration.filter(|seconds| *seconds > 0);
+        if duration.is_some_and(|seconds| seconds < 3) {
+            return Err(Failure::invalid_config(
+                "duration",
+                "duration: three phases take 3 seconds at least".to_owned(),
+            ));
+        }
         let load = Load {
-            duration: config.duration,
+            duration,
             content_type: config.content_type,
             runners: config.runners,
             ..Load::default()

@@ -6,7 +6,7 @@ use kperf_load::Stop;
 use serde::Serialize;
 
 use super::{
-    DataKind,
+    DataKind, check_namespace,
     object::payload_bytes,
     work::{DataError, each_member},
 };
@@ -48,8 +48,10 @@ pub async fn list(
     kind: DataKind,
     namespace: &str,
     names: &[String],
+    stop: &Stop,
 ) -> Result<Vec<DataSet>, DataError> {
-    let session = Session::upkeep(cluster.clone(), Stop::new());
+    check_namespace(namespace)?;
+    let session = Session::upkeep(cluster.clone(), stop.clone());
     let what = format!("listing {}", kind.plural());
     let mut sets: BTreeMap<String, Counted> = BTreeMap::new();
     each_member(&session, kind, namespace, |set, index, metadata| {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{DataKind, DataSpec, check_name, object::object};
+use super::{DataKind, DataSpec, check_name, check_namespace, object::object};
 use crate::{
     api::{ApiFailure, Cluster, Code, Scope},
     bulk::{self, BulkOptions, BulkOutcome},
@@ -96,6 +96,7 @@ pub async fn delete(
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<u64, DataError> {
     check_name(name)?;
+    check_namespace(namespace)?;
     let session = Arc::new(Session::upkeep(cluster.clone(), stop.clone()));
     let what = format!("deleting {}", kind.plural());
     let mut members = Vec::new();

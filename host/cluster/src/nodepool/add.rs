@@ -3,23 +3,26 @@
 use std::{
     collections::{BTreeSet, HashSet},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use kperf_load::Stop;
 use parking_lot::Mutex;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
     PoolEvent, PoolOptions, Progress, controller,
     error::PoolError,
-    names::{CONTROLLER_LABEL, NAMESPACE, OWNER, OWNER_LABEL, POOL_LABEL, is_unserved, nodes_of},
+    names::{
+        CLAIM_ANNOTATION, CLUSTER_WIDE, NAMESPACE, POOL_LABEL, cluster_wide, is_node_of, is_of,
+        is_unserved, nodes_of,
+    },
     node, shared,
     spec::PoolSpec,
 };
 use crate::{
-    api::{ApiFailure, Cluster, Code, Resource, Scope},
+    api::{ApiFailure, Cluster, Code, Resource, Scope, patiently},
     bulk::{self, BulkOptions},
     operation::{Change, Operation},
     session::Session,
@@ -55,15 +58,28 @@ pub async fn add(
     progress: Progress<'_>,
 ) -> Result<Added, PoolError> {
     spec.validate()?;
-    let adding = Adding {
-        session: Arc::new(Session::upkeep(cluster.clone(), stop.clone())),
-        spec,
-        options,
-        progress,
-        deadline: Instant::now() + options.timeout,
-        silence: Mutex::new((0, Instant::now())),
-    };
+    let adding = Adding::new(cluster, spec, options, stop, progress);
     adding.run().await
+}
+
+/// Makes the record of a pool of which there is nothing yet, and nothing else: [`add`] then completes it. Of two who
+/// claim the same pool one gets it. So who has claimed a pool may delete it, however far [`add`] got.
+///
+/// # Errors
+/// [`PoolError::Taken`] if there is anything of it; and see [`PoolError`]. After an error there is nothing to delete.
+pub async fn claim(
+    cluster: &Cluster,
+    spec: &PoolSpec,
+    options: &PoolOptions,
+    stop: &Stop,
+) -> Result<(), PoolError> {
+    spec.validate()?;
+    let claiming = Adding::new(cluster, spec, options, stop, &|_| {});
+    if claiming.check().await? {
+        return Err(claiming.taken());
+    }
+    claiming.namespace().await?;
+    claiming.record().await
 }
 
 struct Adding<'a> {
@@ -76,14 +92,41 @@ struct Adding<'a> {
     silence: Mutex<(u32, Instant)>,
 }
 
+/// Unlike those of all who claim pools at the same time.
+fn claim_token() -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let nanoseconds = now.map_or(0, |since| since.as_nanos());
+    format!("{}-{nanoseconds}", std::process::id())
+}
+
 /// What is there of a pool's nodes.
 #[derive(Default)]
 struct Seen {
     present: HashSet<String>,
     ready: u32,
+    /// Nodes on their way out, and the name of one: something is to be done before they may go.
+    leaving: u32,
+    one_leaving: String,
 }
 
-impl Adding<'_> {
+impl<'a> Adding<'a> {
+    fn new(
+        cluster: &Cluster,
+        spec: &'a PoolSpec,
+        options: &'a PoolOptions,
+        stop: &Stop,
+        progress: Progress<'a>,
+    ) -> Self {
+        Self {
+            session: Arc::new(Session::upkeep(cluster.clone(), stop.clone())),
+            spec,
+            options,
+            progress,
+            deadline: Instant::now() + options.timeout,
+            silence: Mutex::new((0, Instant::now())),
+        }
+    }
+
     async fn run(&self) -> Result<Added, PoolError> {
         let existed = self.check().await?;
         self.namespace().await?;
@@ -91,7 +134,9 @@ impl Adding<'_> {
         let found = self.look().await?.present.len();
         self.first().await?;
         let mut created = 0;
-        // A cloud may remove nodes of which it knows nothing before they are ready: then they are made anew.
+        let mut is_again = false;
+        // A cloud may remove nodes of which it knows nothing before they are ready: then they are made anew, not
+        // without end, since it may go on with that.
         loop {
             let seen = self.look().await?;
             let missing: Vec<u32> = (0..self.spec.nodes)
@@ -99,7 +144,10 @@ impl Adding<'_> {
                 .collect();
             created = created.max(self.spec.nodes.saturating_sub(count(found)));
             if !missing.is_empty() {
-                self.create(&missing, seen.present.len()).await?;
+                if std::mem::replace(&mut is_again, true) {
+                    self.pause(&seen).await?;
+                }
+                self.create(&missing, &seen).await?;
                 continue;
             }
             (self.progress)(&PoolEvent::Waiting {
@@ -127,14 +175,22 @@ impl Adding<'_> {
             advice: "choose another name, or remove it with what made it",
         };
         let mut existed = false;
-        for (api_version, kind) in [("v1", "ConfigMap"), ("apps/v1", "StatefulSet")] {
-            let what = format!("{kind} {NAMESPACE}/{}", spec.name);
-            let object = match session.get(api_version, kind, NAMESPACE, &spec.name).await {
-                Err(failure) if failure.code == Code::NotFound => continue,
-                object => object.map_err(PoolError::api(&what))?,
+        let wide = cluster_wide(&spec.name);
+        let here = [("v1", "ConfigMap"), ("apps/v1", "StatefulSet")]
+            .map(|(api_version, kind)| (api_version, kind, NAMESPACE, spec.name.as_str()));
+        let at_large =
+            CLUSTER_WIDE.map(|(api_version, kind)| (api_version, kind, "", wide.as_str()));
+        for (api_version, kind, namespace, name) in here.into_iter().chain(at_large) {
+            let what = if namespace.is_empty() {
+                format!("{kind} {name}")
+            } else {
+                format!("{kind} {namespace}/{name}")
             };
-            let labels = &object["metadata"]["labels"];
-            if labels[OWNER_LABEL] != OWNER || labels[POOL_LABEL] != spec.name.as_str() {
+            let object = match session.get(api_version, kind, namespace, name).await {
+                Err(failure) if failure.code == Code::NotFound || is_unserved(&failure) => continue,
+                object => object.map_err(|failure| self.failed(&what, failure))?,
+            };
+            if !is_of(&spec.name, &object["metadata"]) {
                 return Err(foreign(what));
             }
             existed = true;
@@ -153,10 +209,10 @@ impl Adding<'_> {
         session
             .for_each_metadata(&resource, &Scope::default(), |metadata| {
                 let name = metadata["name"].as_str().unwrap_or_default();
-                let labels = &metadata["labels"];
-                let is_of_pool = labels[POOL_LABEL] == spec.name.as_str();
-                let is_ours = is_of_pool && labels[CONTROLLER_LABEL].is_string();
-                if !is_ours && (is_of_pool || names.contains(name)) {
+                let is_of_pool = metadata["labels"][POOL_LABEL] == spec.name.as_str();
+                if is_node_of(&spec.name, metadata) {
+                    existed = true;
+                } else if is_of_pool || names.contains(name) {
                     stranger.get_or_insert_with(|| name.to_owned());
                 }
             })
@@ -188,6 +244,41 @@ impl Adding<'_> {
         shared::ensure(&self.session).await
     }
 
+    fn taken(&self) -> PoolError {
+        PoolError::Taken {
+            name: self.spec.name.clone(),
+        }
+    }
+
+    /// Makes the record, which must not be there.
+    async fn record(&self) -> Result<(), PoolError> {
+        let what = "making the record";
+        let token = claim_token();
+        let mut record = controller::record(self.spec)?;
+        record["metadata"]["annotations"] = json!({CLAIM_ANNOTATION: token});
+        let (cluster, stop) = (self.session.cluster(), self.session.stop());
+        let resource = self
+            .session
+            .resource("v1", "ConfigMap")
+            .await
+            .map_err(|failure| self.failed(what, failure))?;
+        // What is in flight is waited for: a record that nobody knows of would stay.
+        let made = patiently(stop, || cluster.create(&resource, NAMESPACE, &record)).await;
+        let Err(failure) = made else { return Ok(()) };
+        // A try whose answer was lost may have made it.
+        let unstopped = Stop::new();
+        let there = patiently(&unstopped, || {
+            cluster.get(&resource, NAMESPACE, &self.spec.name)
+        });
+        match there.await {
+            Ok(there) if there["metadata"]["annotations"][CLAIM_ANNOTATION] == token.as_str() => {
+                Ok(())
+            }
+            Ok(_) => Err(self.taken()),
+            Err(_) => Err(self.failed(what, failure)),
+        }
+    }
+
     async fn controllers(&self) -> Result<(), PoolError> {
         (self.progress)(&PoolEvent::Controllers {
             count: self.spec.controllers(),
@@ -215,6 +306,7 @@ impl Adding<'_> {
         let firsts: Vec<u32> = (0..self.spec.nodes)
             .step_by(usize::try_from(self.spec.nodes_per_controller).unwrap_or(usize::MAX))
             .collect();
+        let mut is_again = false;
         loop {
             let seen = self.look().await?;
             if seen.ready >= count(firsts.len()) || self.do_controllers_run().await? {
@@ -225,10 +317,12 @@ impl Adding<'_> {
                 .copied()
                 .filter(|index| !seen.present.contains(&self.spec.node(*index)))
                 .collect();
-            if missing.is_empty() {
+            if missing.is_empty() || is_again {
                 self.pause(&seen).await?;
-            } else {
-                self.create(&missing, seen.present.len()).await?;
+            }
+            if !missing.is_empty() {
+                is_again = true;
+                self.create(&missing, &seen).await?;
             }
         }
     }
@@ -243,7 +337,9 @@ impl Adding<'_> {
         Ok(ready >= u64::from(self.spec.controllers()))
     }
 
-    async fn create(&self, indices: &[u32], present: usize) -> Result<(), PoolError> {
+    /// Makes nodes, as many as there is time for.
+    async fn create(&self, indices: &[u32], seen: &Seen) -> Result<(), PoolError> {
+        let present = seen.present.len() as u64;
         let operations = indices.iter().map(|index| {
             Operation::of_manifest(Change::Apply, node::node(self.spec, *index).to_string())
         });
@@ -255,15 +351,17 @@ impl Adding<'_> {
             scheduled: false,
             stop_on_failure: true,
         };
-        let outcome = bulk::perform_each(&self.session, &bulk, operations, &|done, _| {
+        let progress = |done, _| {
             (self.progress)(&PoolEvent::Creating {
-                done: present as u64 + done,
+                done: present + done,
                 total: u64::from(self.spec.nodes),
             });
-        })
-        .await
-        .map_err(PoolError::api("creating nodes"))?;
-        match outcome.error {
+        };
+        let created = bulk::perform_each(&self.session, &bulk, operations, &progress);
+        let Ok(outcome) = tokio::time::timeout_at(self.deadline, created).await else {
+            return Err(self.not_ready(seen).await);
+        };
+        match outcome.map_err(PoolError::api("creating nodes"))?.error {
             Some(failure) => Err(self.failed("creating nodes", failure)),
             None => Ok(()),
         }
@@ -280,10 +378,12 @@ impl Adding<'_> {
         self.session
             .for_each(&resource, &scope, |object| {
                 let metadata = &object["metadata"];
+                let name = metadata["name"].as_str().unwrap_or_default();
                 if !metadata["deletionTimestamp"].is_null() {
+                    seen.leaving += 1;
+                    name.clone_into(&mut seen.one_leaving);
                     return;
                 }
-                let name = metadata["name"].as_str().unwrap_or_default();
                 if seen.present.insert(name.to_owned()) {
                     seen.ready += u32::from(node::is_ready(object));
                 }
@@ -313,13 +413,7 @@ impl Adding<'_> {
     /// Waits before the next look, if there is time for one.
     async fn pause(&self, seen: &Seen) -> Result<(), PoolError> {
         if Instant::now() >= self.deadline {
-            return Err(PoolError::NotReady {
-                name: self.spec.name.clone(),
-                ready: seen.ready,
-                total: self.spec.nodes,
-                within: self.options.timeout,
-                why: self.what_controllers_say().await,
-            });
+            return Err(self.not_ready(seen).await);
         }
         if self.is_silent(seen.ready) {
             let why = self.what_controllers_say().await;
@@ -330,6 +424,23 @@ impl Adding<'_> {
                 name: self.spec.name.clone(),
             }),
             () = tokio::time::sleep(POLL) => Ok(()),
+        }
+    }
+
+    async fn not_ready(&self, seen: &Seen) -> PoolError {
+        let said = self.what_controllers_say().await;
+        PoolError::NotReady {
+            name: self.spec.name.clone(),
+            ready: seen.ready,
+            total: self.spec.nodes,
+            within: self.options.timeout,
+            why: match seen.leaving {
+                0 => said,
+                leaving => format!(
+                    "{leaving} are being deleted and do not go, {} for example (see its finalizers); {said}",
+                    seen.one_leaving
+                ),
+            },
         }
     }
 

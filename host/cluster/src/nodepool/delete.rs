@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use kperf_load::Stop;
@@ -18,8 +19,8 @@ use super::{
     controller::recorded,
     error::PoolError,
     names::{
-        CONTROLLER_LABEL, NAMESPACE, OWNER, OWNER_LABEL, POOL_LABEL, cluster_wide, is_unserved,
-        nodes_of, ours_of,
+        CLUSTER_WIDE, MAX_NODES, NAMESPACE, OWNER, OWNER_LABEL, POOL_LABEL, cluster_wide,
+        is_node_of, is_of, is_unserved, nodes_of, ours_of,
     },
     shared,
     spec::check_name,
@@ -29,7 +30,9 @@ use crate::{
     session::Session,
 };
 
-const POLL: std::time::Duration = std::time::Duration::from_millis(300);
+const POLL: Duration = Duration::from_millis(300);
+/// The longest between two looks: the server tells of which node a pod is with the whole pod only.
+const SLOWEST_POLL: Duration = Duration::from_secs(3);
 /// Pods deleted at once.
 const AT_ONCE: usize = 50;
 
@@ -82,13 +85,12 @@ impl Deleting<'_> {
         let pods = if names.is_empty() {
             0
         } else {
-            self.pods(&names).await?
+            self.pods(names).await?
         };
         let had_controllers = self.controllers().await?;
         let existed = had_record || had_controllers || nodes > 0;
-        if existed {
-            shared::release(&self.session).await?;
-        }
+        // Also when nothing of the pool is there: an earlier deletion may have been cut off before this.
+        shared::release(&self.session).await?;
         Ok(Deleted {
             existed,
             nodes,
@@ -105,7 +107,9 @@ impl Deleting<'_> {
         match record {
             Ok(record) if record["metadata"]["labels"][OWNER_LABEL] == OWNER => {
                 Ok(recorded(&record).map_or_else(HashSet::new, |spec| {
-                    (0..spec.nodes).map(|index| spec.node(index)).collect()
+                    (0..spec.nodes.min(MAX_NODES))
+                        .map(|index| format!("{}-{index}", self.name))
+                        .collect()
                 }))
             }
             Ok(_) => Err(self.foreign(format!("ConfigMap {NAMESPACE}/{}", self.name))),
@@ -133,7 +137,7 @@ impl Deleting<'_> {
             self.session
                 .for_each_metadata(&resource, &all, |metadata| {
                     let name = metadata["name"].as_str().unwrap_or_default();
-                    if metadata["labels"][CONTROLLER_LABEL].is_string() {
+                    if is_node_of(self.name, metadata) {
                         left += 1;
                         seen.insert(name.to_owned());
                     } else {
@@ -155,14 +159,30 @@ impl Deleting<'_> {
         }
     }
 
+    /// Takes the names out that a node has which is not the pool's: a record says what was to be, and a pool that was
+    /// refused, or is long gone, has no say about the pods of a real node.
+    async fn without_strangers(&self, names: &mut HashSet<String>) -> Result<(), PoolError> {
+        let resource = self.resource("v1", "Node").await?;
+        self.session
+            .for_each_metadata(&resource, &Scope::default(), |metadata| {
+                if !is_node_of(self.name, metadata) {
+                    names.remove(metadata["name"].as_str().unwrap_or_default());
+                }
+            })
+            .await
+            .map_err(|failure| self.failed("looking at nodes", failure))
+    }
+
     /// Removes the pods that are bound to nodes of these names; looks again until there are none, for the scheduler
     /// may have been about to bind one.
-    async fn pods(&self, names: &HashSet<String>) -> Result<u64, PoolError> {
+    async fn pods(&self, mut names: HashSet<String>) -> Result<u64, PoolError> {
         let what = "deleting pods";
         let resource = self.resource("v1", "Pod").await?;
         // By identity: one that hangs on a finalizer for a while is seen more than once.
         let mut removed = HashSet::new();
+        let mut poll = POLL;
         loop {
+            self.without_strangers(&mut names).await?;
             let mut found: BTreeMap<String, (String, String)> = BTreeMap::new();
             let bound = Scope {
                 field_selector: "spec.nodeName!=".to_owned(),
@@ -186,7 +206,8 @@ impl Deleting<'_> {
             self.tell(left, "pods");
             removed.extend(found.keys().cloned());
             self.kill(&resource, found).await?;
-            self.pause(left, "pods").await?;
+            self.pause_for(poll, left, "pods").await?;
+            poll = (poll * 2).min(SLOWEST_POLL);
         }
     }
 
@@ -242,18 +263,29 @@ impl Deleting<'_> {
             ..Scope::default()
         };
         let mut existed = false;
-        for kind in ["FlowSchema", "ClusterRoleBinding", "ClusterRole"] {
-            let api_version = match kind {
-                "FlowSchema" => "flowcontrol.apiserver.k8s.io/v1",
-                _ => "rbac.authorization.k8s.io/v1",
-            };
+        for (api_version, kind) in CLUSTER_WIDE {
             let resource = match self.session.resource(api_version, kind).await {
                 Err(failure) if is_unserved(&failure) => continue,
                 resource => resource.map_err(|failure| self.failed(what, failure))?,
             };
             let name = cluster_wide(self.name);
             let cluster = self.session.cluster();
-            let options = DeleteOptions::default();
+            let there = match self
+                .session
+                .read(|| cluster.get(&resource, "", &name))
+                .await
+            {
+                Err(failure) if failure.code == Code::NotFound => continue,
+                there => there.map_err(|failure| self.failed(what, failure))?,
+            };
+            if !is_of(self.name, &there["metadata"]) {
+                tracing::warn!("{kind} {name} stays: it was not made by kperf-host");
+                continue;
+            }
+            let options = DeleteOptions {
+                uid: there["metadata"]["uid"].as_str().map(str::to_owned),
+                ..DeleteOptions::default()
+            };
             match self
                 .session
                 .read(|| cluster.delete(&resource, "", &name, &options))
@@ -340,6 +372,10 @@ impl Deleting<'_> {
     }
 
     async fn pause(&self, left: u64, what: &str) -> Result<(), PoolError> {
+        self.pause_for(POLL, left, what).await
+    }
+
+    async fn pause_for(&self, time: Duration, left: u64, what: &str) -> Result<(), PoolError> {
         if Instant::now() >= self.deadline {
             return Err(PoolError::Left {
                 name: self.name.to_owned(),
@@ -351,7 +387,7 @@ impl Deleting<'_> {
             () = self.session.stop().stopped() => Err(PoolError::Interrupted {
                 name: self.name.to_owned(),
             }),
-            () = tokio::time::sleep(POLL) => Ok(()),
+            () = tokio::time::sleep(time) => Ok(()),
         }
     }
 }

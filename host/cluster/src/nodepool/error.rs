@@ -20,6 +20,14 @@ pub enum PoolError {
         /// `nodes=10 (not 20), cpu=8 (not 4)`.
         difference: String,
     },
+    /// There is something of a pool of that name, where a new one was asked for. It is somebody's.
+    #[error(
+        "there is a node pool {name} already; it may be in use. If it was left by an earlier run, `kperf-host vc nodepool delete {name}` removes it"
+    )]
+    Taken {
+        /// The pool.
+        name: String,
+    },
     /// Something of that name is there that was not made here.
     #[error("nodepool {name}: {what} is there already and was not made by kperf-host; {advice}")]
     Foreign {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use kperf_load::Stop;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -83,8 +84,8 @@ struct Counted {
 ///
 /// # Errors
 /// All that lists can meet.
-pub async fn list(cluster: &Cluster) -> Result<Vec<Pool>, PoolError> {
-    let session = Session::upkeep(cluster.clone(), kperf_load::Stop::new());
+pub async fn list(cluster: &Cluster, stop: &Stop) -> Result<Vec<Pool>, PoolError> {
+    let session = Session::upkeep(cluster.clone(), stop.clone());
     let mut specs: BTreeMap<String, PoolSpec> = BTreeMap::new();
     let ours = Scope {
         namespace: NAMESPACE.to_owned(),

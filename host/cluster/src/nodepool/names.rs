@@ -1,5 +1,7 @@
 //! Names, labels and defaults that others rely on: kperf's, except where kperf's would clash.
 
+use serde_json::Value;
+
 use crate::api::ApiFailure;
 
 /// Where the controllers of all pools are.
@@ -16,6 +18,8 @@ pub const TAINT_KEY: &str = "kperf.io/nodepool";
 pub const TAINT_VALUE: &str = "fake";
 /// On a node: the pod of the controller that plays it. kperf's nodes do not have it.
 pub const CONTROLLER_LABEL: &str = "kperf-host.io/nodepool-controller";
+/// On a pool's record: who made it, so that of two who want the same pool one knows that it is the other's.
+pub(super) const CLAIM_ANNOTATION: &str = "kperf-host.io/nodepool-claim";
 /// On what is in the namespace, as kperf's releases have it.
 pub(super) const MANAGED_LABEL: &str = "virtualnodes.kperf.io/managed";
 /// Tells what we made from what kperf, or somebody else, made under the same name.
@@ -46,6 +50,25 @@ pub fn nodes_of(pool: &str) -> String {
 /// system.
 pub(super) fn cluster_wide(pool: &str) -> String {
     format!("kperf-nodepool-{pool}")
+}
+
+/// The kinds of which a pool has one each in the cluster at large, by that name.
+pub(super) const CLUSTER_WIDE: [(&str, &str); 3] = [
+    ("flowcontrol.apiserver.k8s.io/v1", "FlowSchema"),
+    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"),
+    ("rbac.authorization.k8s.io/v1", "ClusterRole"),
+];
+
+/// Whether an object is the pool's and was made here, by the `metadata` of it.
+pub(super) fn is_of(pool: &str, metadata: &Value) -> bool {
+    let labels = &metadata["labels"];
+    labels[OWNER_LABEL] == OWNER && labels[POOL_LABEL] == pool
+}
+
+/// Whether a node is the pool's and was made here, by the `metadata` of it.
+pub(super) fn is_node_of(pool: &str, metadata: &Value) -> bool {
+    let labels = &metadata["labels"];
+    labels[POOL_LABEL] == pool && labels[CONTROLLER_LABEL].is_string()
 }
 
 /// Whether the server does not serve a kind at all.

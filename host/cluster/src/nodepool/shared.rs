@@ -8,7 +8,7 @@ use super::{
     names::{NAMESPACE, OWNER, OWNER_LABEL, PRIORITY_LEVEL, is_unserved},
 };
 use crate::{
-    api::{ApiFailure, Cluster, Code, DeleteOptions, Scope},
+    api::{ApiFailure, Code, DeleteOptions, Scope},
     session::Session,
 };
 
@@ -81,19 +81,18 @@ pub(super) async fn is_terminating(session: &Session) -> Result<bool, ApiFailure
 
 /// Removes what was made here and what nobody uses any more.
 pub(super) async fn release(session: &Session) -> Result<(), PoolError> {
-    let cluster = session.cluster();
     let what = "what the pools shared";
     if is_namespace_unused(session)
         .await
         .map_err(PoolError::api(what))?
     {
-        remove(cluster, "v1", "Namespace", NAMESPACE)
+        remove(session, "v1", "Namespace", NAMESPACE)
             .await
             .map_err(PoolError::api(what))?;
     }
     match is_level_unused(session).await {
         Ok(true) => remove(
-            cluster,
+            session,
             FLOW_CONTROL,
             "PriorityLevelConfiguration",
             PRIORITY_LEVEL,
@@ -107,14 +106,16 @@ pub(super) async fn release(session: &Session) -> Result<(), PoolError> {
 }
 
 async fn remove(
-    cluster: &Cluster,
+    session: &Session,
     api_version: &str,
     kind: &str,
     name: &str,
 ) -> Result<(), ApiFailure> {
-    let resource = cluster.kind(api_version, kind).await?;
-    match cluster
-        .delete(&resource, "", name, &DeleteOptions::default())
+    let resource = session.resource(api_version, kind).await?;
+    let options = DeleteOptions::default();
+    let cluster = session.cluster();
+    match session
+        .read(|| cluster.delete(&resource, "", name, &options))
         .await
     {
         Err(failure) if failure.code != Code::NotFound => Err(failure),

@@ -28,7 +28,9 @@ async fn delete(cluster: &Cluster, kind: DataKind, namespace: &str, name: &str) 
 }
 
 async fn list(cluster: &Cluster, kind: DataKind, namespace: &str) -> Vec<DataSet> {
-    dataset::list(cluster, kind, namespace, &[]).await.unwrap()
+    dataset::list(cluster, kind, namespace, &[], &Stop::new())
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -73,7 +75,7 @@ async fn sets_of_every_kind_come_and_go() {
         if kind != DataKind::DaemonSet {
             assert_eq!(sets[0].group_size, 3);
         }
-        let named = dataset::list(cluster, kind, "new", &["x-1".to_owned()])
+        let named = dataset::list(cluster, kind, "new", &["x-1".to_owned()], &Stop::new())
             .await
             .unwrap();
         assert_eq!(named.len(), 1);

@@ -88,7 +88,12 @@ async fn is_there(cluster: &Cluster, namespace: &str) -> bool {
 async fn a_pool_is_made_once_listed_and_goes_without_a_trace() {
     let test = TestCluster::start().await;
     let cluster = &test.cluster;
-    assert!(nodepool::list(cluster).await.unwrap().is_empty());
+    assert!(
+        nodepool::list(cluster, &Stop::new())
+            .await
+            .unwrap()
+            .is_empty()
+    );
     let a = PoolSpec {
         nodes_per_controller: 10,
         ..spec("a", 25)
@@ -114,7 +119,7 @@ async fn a_pool_is_made_once_listed_and_goes_without_a_trace() {
     assert_eq!((again.created, again.found, again.existed), (0, 25, true));
 
     add(cluster, &spec("b", 3)).await.unwrap();
-    let pools = nodepool::list(cluster).await.unwrap();
+    let pools = nodepool::list(cluster, &Stop::new()).await.unwrap();
     let shown: Vec<_> = pools
         .iter()
         .map(|pool| (pool.name.as_str(), pool.ready, pool.nodes, pool.status))
@@ -141,7 +146,10 @@ async fn a_pool_is_made_once_listed_and_goes_without_a_trace() {
         ["b".to_owned()].into()
     );
     assert_eq!(add(cluster, &spec("b", 3)).await.unwrap().created, 0);
-    assert_eq!(nodepool::list(cluster).await.unwrap().len(), 1);
+    assert_eq!(
+        nodepool::list(cluster, &Stop::new()).await.unwrap().len(),
+        1
+    );
 
     delete(cluster, "b").await.unwrap();
     let gone = delete(cluster, "b").await.unwrap();
@@ -269,7 +277,7 @@ async fn another_shape_and_foreign_names_are_refused() {
         let error = result.unwrap_err();
         assert!(matches!(error, PoolError::Foreign { .. }), "{error}");
     }
-    let pools = nodepool::list(cluster).await.unwrap();
+    let pools = nodepool::list(cluster, &Stop::new()).await.unwrap();
     let k = pools.iter().find(|pool| pool.name == "k").unwrap();
     assert_eq!((k.status, k.nodes), (PoolStatus::NotManaged, 1));
     // Nothing was made in passing.
@@ -343,4 +351,164 @@ async fn a_node_that_nobody_plays_is_waited_for_in_vain() {
     assert!(error.is_interrupted(), "{error}");
     // It goes all the same.
     assert_eq!(delete(cluster, "a").await.unwrap().nodes, 1);
+}
+
+async fn claim(cluster: &Cluster, spec: &PoolSpec) -> Result<(), PoolError> {
+    sendable(nodepool::claim(cluster, spec, &options(), &Stop::new())).await
+}
+
+#[tokio::test]
+async fn of_two_who_want_a_pool_one_gets_it() {
+    let test = TestCluster::start().await;
+    let cluster = &test.cluster;
+    let a = spec("a", 2);
+    let all = tokio::join!(
+        claim(cluster, &a),
+        claim(cluster, &a),
+        claim(cluster, &a),
+        claim(cluster, &a)
+    );
+    let all = [all.0, all.1, all.2, all.3];
+    assert_eq!(all.iter().filter(|one| one.is_ok()).count(), 1, "{all:?}");
+    for lost in all.iter().filter_map(|one| one.as_ref().err()) {
+        assert!(matches!(lost, PoolError::Taken { .. }), "{lost}");
+    }
+    assert_eq!(add(cluster, &a).await.unwrap().created, 2);
+    let error = claim(cluster, &a).await.unwrap_err();
+    assert!(
+        error.to_string().contains("vc nodepool delete a"),
+        "{error}"
+    );
+    // Its record alone is gone: it is somebody's all the same.
+    let records = cluster.kind("v1", "ConfigMap").await.unwrap();
+    cluster
+        .delete(&records, NAMESPACE, "a", &Default::default())
+        .await
+        .unwrap();
+    claim(cluster, &a).await.unwrap_err();
+    let stop = Stop::new();
+    stop.stop();
+    let error = nodepool::claim(cluster, &spec("b", 1), &options(), &stop).await;
+    assert!(error.unwrap_err().is_interrupted());
+    assert_eq!(
+        in_namespace(cluster, "v1", "ConfigMap").await,
+        BTreeSet::new()
+    );
+}
+
+#[tokio::test]
+async fn pods_of_a_real_node_with_a_name_of_the_pool_stay() {
+    let test = TestCluster::start().await;
+    let cluster = &test.cluster;
+    let pods = || async {
+        let pods = cluster.kind("v1", "Pod").await.unwrap();
+        let pods = cluster
+            .list(&pods, &Scope::default(), ListBounds::default())
+            .await
+            .unwrap();
+        let on = pods.iter().map(|pod| pod["spec"]["nodeName"].clone());
+        on.filter(|node| node == "node-0" || node == "node-00000")
+            .count()
+    };
+    let nodes: Vec<String> = names(cluster, "v1", "Node", &Scope::default())
+        .await
+        .into_iter()
+        .collect();
+    // The real node's name is `<pool>-<i>`, as `node-0`; the record has it, for it came before the node.
+    let (pool, _) = nodes[0].rsplit_once('-').unwrap();
+    let before = pods().await;
+    assert!(before > 0, "{nodes:?}");
+    let namespaces = cluster.kind("v1", "Namespace").await.unwrap();
+    let namespace =
+        json!({"metadata": {"name": NAMESPACE}, "apiVersion": "v1", "kind": "Namespace"});
+    cluster.create(&namespaces, "", &namespace).await.unwrap();
+    let records = cluster.kind("v1", "ConfigMap").await.unwrap();
+    let text = serde_json::to_string(&spec(pool, 5)).unwrap();
+    let record = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": pool, "namespace": NAMESPACE, "labels": {
+            "alpha.kperf.io/nodepool": pool, "app.kubernetes.io/managed-by": "kperf-host",
+        }},
+        "data": {"nodepool.json": text},
+    });
+    cluster.create(&records, NAMESPACE, &record).await.unwrap();
+    let deleted = delete(cluster, pool).await.unwrap();
+    assert_eq!((deleted.existed, deleted.pods), (true, 0));
+    assert_eq!(pods().await, before);
+}
+
+#[tokio::test]
+async fn what_a_stranger_has_under_a_pools_name_in_the_cluster_at_large_stays() {
+    let test = TestCluster::start().await;
+    let cluster = &test.cluster;
+    let roles = cluster
+        .kind("rbac.authorization.k8s.io/v1", "ClusterRole")
+        .await
+        .unwrap();
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": "kperf-nodepool-a"}, "rules": [],
+    });
+    cluster.create(&roles, "", &role).await.unwrap();
+    let error = add(cluster, &spec("a", 1)).await.unwrap_err();
+    assert!(
+        matches!(&error, PoolError::Foreign { what, .. } if what == "ClusterRole kperf-nodepool-a"),
+        "{error}"
+    );
+    let deleted = delete(cluster, "a").await.unwrap();
+    assert_eq!(deleted, nodepool::Deleted::default());
+    cluster.get(&roles, "", "kperf-nodepool-a").await.unwrap();
+}
+
+#[tokio::test]
+async fn nodes_that_hang_on_a_finalizer_do_not_keep_it_for_ever() {
+    let test = TestCluster::start().await;
+    let cluster = &test.cluster;
+    let a = spec("a", 2);
+    add(cluster, &a).await.unwrap();
+    let resource = cluster.kind("v1", "Node").await.unwrap();
+    let mut node: Value = cluster.get(&resource, "", "a-1").await.unwrap();
+    node["metadata"]["finalizers"] = json!(["example.io/hangs"]);
+    cluster
+        .update(&resource, "", "a-1", "", &node)
+        .await
+        .unwrap();
+    cluster
+        .delete(&resource, "", "a-1", &Default::default())
+        .await
+        .unwrap();
+    let short = PoolOptions {
+        timeout: Duration::from_millis(700),
+        ..options()
+    };
+    let adding = async {
+        let stop = Stop::new();
+        nodepool::add(cluster, &a, &short, &stop, &|_| {}).await
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(30), adding).await;
+    let error = ended.expect("it hears its timeout").unwrap_err();
+    let said = error.to_string();
+    assert!(matches!(error, PoolError::NotReady { .. }), "{said}");
+    assert!(said.contains("a-1"), "{said}");
+}
+
+#[tokio::test]
+async fn what_a_deletion_that_was_cut_off_left_goes_with_the_next() {
+    let test = TestCluster::start().await;
+    let cluster = &test.cluster;
+    let namespaces = cluster.kind("v1", "Namespace").await.unwrap();
+    let namespace = json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": NAMESPACE, "labels": {"app.kubernetes.io/managed-by": "kperf-host"}},
+    });
+    cluster.create(&namespaces, "", &namespace).await.unwrap();
+    let deleted = delete(cluster, "a").await.unwrap();
+    assert!(!deleted.existed);
+    for _ in 0..100 {
+        if !is_there(cluster, NAMESPACE).await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the namespace stays");
 }

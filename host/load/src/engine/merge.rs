@@ -68,7 +68,7 @@ impl Merge {
             reports: Vec::new(),
             done: BTreeSet::new(),
             last_answer_ns: 0,
-            raw: plan.raw.then(Samples::default),
+            raw: (plan.raw || plan.failures).then(Samples::default),
             ended: Ended::Completed,
         }
     }

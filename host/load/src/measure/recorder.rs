@@ -11,6 +11,7 @@ use hdrhistogram::Histogram;
 use super::histogram::{add, time_histogram};
 use crate::{
     net::failure::Failure,
+    plan::PhasePlan,
     result::{FailedExchange, Samples, Series},
 };
 
@@ -19,6 +20,29 @@ pub(crate) const MAX_ERROR_KEYS: usize = 64;
 const OTHER_ERRORS: &str = "unknown/other";
 /// Failed exchanges kept in full per interval and shard when raw samples are wanted; identical ones share an entry.
 const MAX_RAW_FAILURES: usize = 4096;
+
+/// Failed exchanges of a phase when they are all that is wanted.
+const MAX_FAILED: usize = 100_000;
+
+/// Which exchanges are kept one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    Nothing,
+    Failed,
+    All,
+}
+
+impl Kept {
+    pub(crate) fn of(plan: &PhasePlan) -> Self {
+        if plan.raw {
+            Self::All
+        } else if plan.failures {
+            Self::Failed
+        } else {
+            Self::Nothing
+        }
+    }
+}
 
 /// Measurements of one series.
 #[derive(Debug, Default)]
@@ -132,14 +156,14 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    pub(crate) fn new(series: usize, raw: bool) -> Self {
+    pub(crate) fn new(series: usize, kept: Kept) -> Self {
         Self {
             series: std::iter::repeat_with(SeriesRecord::default)
                 .take(series)
                 .collect(),
             counters: ShardCounters::default(),
             send_lag: time_histogram(),
-            raw: raw.then(RawColumns::default),
+            raw: RawColumns::of(kept),
         }
     }
 
@@ -153,7 +177,10 @@ impl Recorder {
         self.counters = ShardCounters::default();
         self.send_lag.reset();
         if let Some(raw) = &mut self.raw {
-            *raw = RawColumns::default();
+            *raw = RawColumns {
+                is_failed_only: raw.is_failed_only,
+                ..RawColumns::default()
+            };
         }
     }
 
@@ -168,6 +195,8 @@ impl Recorder {
 /// Every exchange of an interval, times from the phase's start.
 #[derive(Debug, Default)]
 pub(crate) struct RawColumns {
+    /// Only those that failed, as far as there is room.
+    is_failed_only: bool,
     series: Vec<u32>,
     intended_ns: Vec<u64>,
     response_ns: Vec<u64>,
@@ -177,6 +206,16 @@ pub(crate) struct RawColumns {
 }
 
 impl RawColumns {
+    fn of(kept: Kept) -> Option<Self> {
+        match kept {
+            Kept::Nothing => None,
+            Kept::Failed | Kept::All => Some(Self {
+                is_failed_only: kept == Kept::Failed,
+                ..Self::default()
+            }),
+        }
+    }
+
     pub(crate) fn push(
         &mut self,
         series: u32,
@@ -185,6 +224,9 @@ impl RawColumns {
         service_ns: u64,
         failure: Option<&Failure>,
     ) {
+        if self.is_failed_only && (failure.is_none() || self.series.len() >= MAX_FAILED) {
+            return;
+        }
         self.series.push(series);
         self.intended_ns.push(intended_ns);
         self.response_ns.push(response_ns);
@@ -203,6 +245,9 @@ impl RawColumns {
             .map(|failure| intern(&mut samples.failures, failure.clone()))
             .collect();
         for (row, &series) in self.series.iter().enumerate() {
+            if self.is_failed_only && samples.series.len() >= MAX_FAILED {
+                break;
+            }
             let at = |column: &[u64]| column.get(row).copied().unwrap_or_default();
             let failure = match self.failure.get(row).copied().unwrap_or_default() {
                 0 => 0,
@@ -276,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_cleared_recorder_is_empty() {
-        let mut recorder = Recorder::new(2, true);
+        let mut recorder = Recorder::new(2, Kept::All);
         recorder.series[1].sent = 1;
         recorder.series[1].success(5_000, 4_000);
         recorder.send_lag.saturating_record(7);

@@ -302,6 +302,7 @@ mod tests {
             seed: 1,
             interval: Duration::from_secs(1),
             raw: false,
+            failures: false,
         }
     }
 

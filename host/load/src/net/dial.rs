@@ -12,7 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::{
+    errno::Errno,
+    sys::{
+        resource::{Resource, getrlimit},
+        socket::{setsockopt, sockopt},
+    },
+};
 use tokio::{
     io::{AsyncBufRead, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::TcpStream,
@@ -358,6 +364,9 @@ impl Dialer {
                             format!("no answer within {share:?}"),
                             Failure::connection("dial timeout"),
                         ),
+                        _ if is_out_of_files(&error) => {
+                            (too_many_files(&error), Failure::from_io(&error, false))
+                        }
                         _ => (error.to_string(), Failure::from_io(&error, false)),
                     };
                     last = ConnectError::new(address, Stage::Dial, message, failure);
@@ -460,5 +469,22 @@ impl Dialer {
             .hint("use --disable-http2 for this server"));
         }
         Ok(tls)
+    }
+}
+/// Whether this process, or the system, has no room for one more open file.
+fn is_out_of_files(error: &io::Error) -> bool {
+    let code = error.raw_os_error();
+    [Errno::EMFILE, Errno::ENFILE]
+        .iter()
+        .any(|errno| code == Some(*errno as i32))
+}
+
+/// With the limit, and what may be done about it.
+fn too_many_files(error: &io::Error) -> String {
+    match getrlimit(Resource::RLIMIT_NOFILE) {
+        Ok((soft, _)) => format!(
+            "{error}: each connection is one, and this process may have {soft} open; use fewer connections, or raise the limit (`ulimit -Hn`)"
+        ),
+        Err(_) => error.to_string(),
     }
 }

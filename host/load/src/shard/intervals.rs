@@ -8,7 +8,7 @@ use super::{lanes::Lanes, park, phase::Phase};
 use crate::{
     measure::{
         histogram::{add, time_histogram},
-        recorder::Recorder,
+        recorder::{Kept, Recorder},
     },
     pace::clock::Clock as _,
 };
@@ -49,7 +49,7 @@ pub(super) struct Intervals {
     recycled: mpsc::Receiver<Box<Recorder>>,
     before: Cumulated,
     series: usize,
-    is_raw: bool,
+    kept: Kept,
     /// Of the whole phase.
     pub(super) send_lag: Histogram<u64>,
 }
@@ -60,14 +60,14 @@ impl Intervals {
         lanes: &Lanes,
         recycled: mpsc::Receiver<Box<Recorder>>,
         series: usize,
-        is_raw: bool,
+        kept: Kept,
     ) -> Self {
         Self {
             index: 0,
             recycled,
             before: Cumulated::now(phase, lanes),
             series,
-            is_raw,
+            kept,
             send_lag: time_histogram(),
         }
     }
@@ -77,7 +77,7 @@ impl Intervals {
         let fresh = self
             .recycled
             .try_recv()
-            .unwrap_or_else(|_| Box::new(Recorder::new(self.series, self.is_raw)));
+            .unwrap_or_else(|_| Box::new(Recorder::new(self.series, self.kept)));
         let mut recorder = phase.recorder.replace(fresh);
         let now = Cumulated::now(phase, lanes);
         let before = std::mem::replace(&mut self.before, now);

@@ -26,7 +26,7 @@ use super::{
     worker,
 };
 use crate::{
-    measure::recorder::Recorder,
+    measure::recorder::{Kept, Recorder},
     net::dial::ConnectError,
     pace::{
         clock::{PhaseClock, as_ns},
@@ -202,7 +202,7 @@ async fn phase(run: Run, lanes: &Lanes) {
     let mut target_headers = lanes.target().headers.headers();
     let prefix: Arc<str> = lanes.target().path_prefix.as_str().into();
     let shapes = merge_headers(&templates, lanes.origin(), &base, &target_headers);
-    let recorder = Box::new(Recorder::new(series, plan.raw));
+    let recorder = Box::new(Recorder::new(series, Kept::of(&plan)));
     let clock = PhaseClock::new(start);
     let phase = Rc::new(Phase::new(
         clock,
@@ -232,7 +232,7 @@ async fn phase(run: Run, lanes: &Lanes) {
         let work = worker::work(Rc::clone(&phase), me, lane);
         workers.spawn_local(async move { (client, work.await) });
     }
-    let mut intervals = Intervals::new(&phase, lanes, recycled, series, plan.raw);
+    let mut intervals = Intervals::new(&phase, lanes, recycled, series, Kept::of(&plan));
     let interval = plan.interval.max(SHORTEST_INTERVAL);
     let mut next_interval = start + interval;
     let mut next_headers = start + HEADERS_AGE;

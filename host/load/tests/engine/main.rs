@@ -109,6 +109,7 @@ fn plan(total: u64, clients: u32) -> PhasePlan {
         seed: 1,
         interval: Duration::from_millis(100),
         raw: false,
+        failures: false,
     }
 }
 

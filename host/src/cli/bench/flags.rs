@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args as _, Command, builder::Str, parser:
 use kperf_runtime::Plugin;
 use serde_json::{Map, Value};
 
-use super::BenchFlags;
+use super::{BenchFlags, SCENARIOS};
 
 /// `bench NAME` with all flags.
 pub(super) fn command(plugin: &Plugin, name: &str) -> Command {
@@ -15,9 +15,11 @@ pub(super) fn command(plugin: &Plugin, name: &str) -> Command {
     let common = BenchFlags::augment_args(
         Command::new("bench")
             .bin_name(format!("kperf-host bench {name}"))
-            .about(info.summary.clone())
             .args_override_self(true),
-    );
+    )
+    // After the flags, which bring a text of their own.
+    .about(info.summary.clone())
+    .long_about(None::<&'static str>);
     let taken: Vec<String> = common
         .get_arguments()
         .filter_map(|arg| arg.get_long().map(str::to_owned))
@@ -25,7 +27,45 @@ pub(super) fn command(plugin: &Plugin, name: &str) -> Command {
     let flags = of_schema(&info.config_schema)
         .into_iter()
         .filter(|flag| !taken.contains(&flag.long));
-    flags.fold(common, |command, flag| command.arg(flag.arg()))
+    let command = flags.fold(common, |command, flag| command.arg(flag.arg()));
+    let is_known = |command: &Command, long: &str| {
+        let mut all = command.get_arguments();
+        all.any(|arg| arg.get_long() == Some(long))
+    };
+    let idle = KPERFS.into_iter().filter(|_| SCENARIOS.contains(&name));
+    idle.fold(command, |command, long| {
+        if is_known(&command, long) {
+            return command;
+        }
+        let arg = Arg::new(Str::from(idle_id(long)))
+            .long(long)
+            .action(ArgAction::Set)
+            .allow_negative_numbers(true)
+            .hide(true);
+        command.arg(arg)
+    })
+}
+
+/// The flags that were given, and mean nothing to the scenario.
+pub(super) fn without_effect(matches: &ArgMatches) -> impl Iterator<Item = &'static str> {
+    KPERFS.into_iter().filter(move |long| {
+        let id = idle_id(long);
+        matches.try_contains_id(&id).unwrap_or(false)
+    })
+}
+
+/// Flags that kperf takes with every scenario, also with those that they mean nothing to.
+const KPERFS: [&str; 6] = [
+    "total",
+    "duration",
+    "cpu",
+    "memory",
+    "max-pods",
+    "content-type",
+];
+
+fn idle_id(long: &str) -> String {
+    format!("idle/{long}")
 }
 
 /// The keys that flags set, over a configuration.
