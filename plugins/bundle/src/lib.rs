@@ -77,7 +77,10 @@ mod tests {
             // Each has the way out that its world gives it, and no other.
             assert_eq!(names("kperf:report/sink@"), exporter, "{bundled:?}");
             // Some benchmarks only drive load.
-            assert!(benchmark || !names("kperf:benchmark/cluster@"), "{bundled:?}");
+            assert!(
+                benchmark || !names("kperf:benchmark/cluster@"),
+                "{bundled:?}"
+            );
         }
     }
 
