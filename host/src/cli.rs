@@ -342,7 +342,7 @@ fn rate(text: &str) -> Result<f64, String> {
 /// A plain number is seconds, as kperf has it; else a number with a unit.
 fn seconds_or_duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string());
+        return bounded(text, seconds);
     }
     duration(text)
 }
@@ -390,7 +390,21 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     if text.is_empty() {
         return Err("empty; write for example 100us, 5ms, 90s, 5m".to_owned());
     }
-    Duration::try_from_secs_f64(sum).map_err(|error| error.to_string())
+    bounded(text, sum)
+}
+
+/// Longest time that can be asked for: clocks can add it up without an end in sight.
+const LONGEST_YEARS: u64 = 100;
+
+fn bounded(text: &str, seconds: f64) -> Result<Duration, String> {
+    let longest = Duration::from_secs(LONGEST_YEARS * 365 * 24 * 3600);
+    // What is too large for a duration is too large as well.
+    if seconds > longest.as_secs_f64() {
+        return Err(format!(
+            "`{text}` is longer than {LONGEST_YEARS} years, the longest time there is here"
+        ));
+    }
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -413,6 +427,15 @@ mod tests {
         assert!(duration("60").unwrap_err().contains("no unit"));
         assert!(duration("6 parsecs").unwrap_err().contains("not a unit"));
         assert!(duration("").is_err());
+        for text in ["1e19", "1e300", "inf", "4000000000"] {
+            let error = seconds_or_duration(text).unwrap_err();
+            assert!(error.contains("100 years"), "{error}");
+        }
+        let error = duration("999999999999h").unwrap_err();
+        assert!(error.contains("100 years"), "{error}");
+        assert!(seconds_or_duration("nan").is_err());
+        let longest = seconds_or_duration("3153600000").unwrap();
+        assert!(std::time::Instant::now().checked_add(longest).is_some());
         assert!(duration("-1s").is_err());
     }
 }

@@ -7,6 +7,7 @@ use kperf_merge::{Labels, Merged, Metric, RunnerLine, Series, Times};
 use kperf_runtime::report as doc;
 
 use crate::{
+    exit::Exit,
     report,
     threshold::{self, ThresholdSpec},
 };
@@ -126,6 +127,28 @@ pub fn report(merged: Merged, thresholds: &[ThresholdSpec], lines: usize) -> Rep
     Report {
         summary,
         intervals: merged.intervals.into_iter().map(interval).collect(),
+    }
+}
+
+/// What a merged result ends the process with, worst first, as far as its documents decide; `missing` runners should have
+/// had one.
+#[must_use]
+pub fn exit(summary: &doc::Summary, missing: usize) -> Exit {
+    exit_of(
+        &summary.ended,
+        missing,
+        summary.thresholds.iter().any(|one| !one.passed),
+    )
+}
+
+fn exit_of(ended: &str, missing: usize, is_missed: bool) -> Exit {
+    match ended {
+        "failed" => Exit::Plugin,
+        _ if missing > 0 => Exit::Failure,
+        // It measured less than was asked for, whoever ended it.
+        "interrupted" => Exit::Interrupted,
+        _ if is_missed => Exit::Missed,
+        _ => Exit::Success,
     }
 }
 
@@ -311,6 +334,21 @@ mod tests {
             p99_ns,
             verdict: "certified".to_owned(),
             ended: ended.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_result_that_is_not_whole_is_no_success() {
+        for (ended, missing, is_missed, expected) in [
+            ("completed", 0, false, Exit::Success),
+            ("completed", 0, true, Exit::Missed),
+            ("interrupted", 0, false, Exit::Interrupted),
+            ("interrupted", 0, true, Exit::Interrupted),
+            ("interrupted", 1, false, Exit::Failure),
+            ("completed", 1, true, Exit::Failure),
+            ("failed", 1, true, Exit::Plugin),
+        ] {
+            assert_eq!(exit_of(ended, missing, is_missed), expected, "{ended}");
         }
     }
 

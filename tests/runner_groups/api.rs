@@ -13,7 +13,7 @@ use kperf_control_plane::Client;
 use kperf_tests::{Kperf, SimServer, Started, kperf, wait};
 use serde_json::Value;
 
-use crate::{metric, mixed};
+use crate::{mixed, starts};
 
 const NAMESPACE: &str = "/api/v1/namespaces/runnergroups-kperf-io";
 
@@ -113,7 +113,17 @@ fn runners_meet_and_report_through_the_api() {
     let whole = kperf.json("whole.json");
     assert_eq!(whole["overall"]["sent"], 240);
     assert_eq!(whole["overall"]["failed"], 0, "{whole:#}");
-    println!("start skew {} s", metric(&whole, "start_skew"));
+    starts(&whole, 3);
+    for index in 0..3 {
+        let mailbox = get(
+            &client,
+            &format!("{NAMESPACE}/configmaps/carried.runner-{index}"),
+        );
+        let mail: Value = serde_json::from_str(mailbox["data"]["mail"].as_str().unwrap()).unwrap();
+        // One clock for all.
+        let ahead = mail["clock_ahead_ms"].as_i64().unwrap();
+        assert!(ahead.abs() < 60_000, "{mail}");
+    }
     let status = rg(&["status", "-o", "json"]).expect(0);
     let status: Value = serde_json::from_str(&status.stdout).unwrap();
     assert_eq!(status[0]["reported"], 3, "{status:#}");

@@ -2,7 +2,8 @@
 
 use std::{
     fs,
-    path::Path,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
     sync::LazyLock,
     thread,
     time::{Duration, Instant},
@@ -18,7 +19,7 @@ use nix::{
 };
 use serde_json::{Value, json};
 
-use crate::{metric, mixed, runners};
+use crate::{mixed, runners, starts};
 
 const NAMESPACE: &str = "runnergroups-kperf-io";
 
@@ -108,7 +109,11 @@ impl World {
 
     /// The client that a pod with this account would be.
     fn as_account(&self, account: &str, folder: &Path) -> Client {
-        let path = format!("/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{account}/token");
+        Client::from_kubeconfig(&self.kubeconfig_of(NAMESPACE, account, folder)).unwrap()
+    }
+
+    fn kubeconfig_of(&self, namespace: &str, account: &str, folder: &Path) -> PathBuf {
+        let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token");
         let request =
             json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
         let answer = self.client().post(&path, &request).unwrap();
@@ -121,9 +126,64 @@ impl World {
             "users": [{"name": "c", "user": {"token": answer["status"]["token"]}}],
             "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
         });
-        let file = folder.join("account");
+        let file = folder.join(account);
         fs::write(&file, kubeconfig.to_string()).unwrap();
-        Client::from_kubeconfig(&file).unwrap()
+        file
+    }
+
+    /// An account that may remove groups whose load stays in one namespace, and nothing beyond that.
+    fn remover(&self, folder: &Path) -> PathBuf {
+        let make = |path: &str, object: Value| {
+            self.client()
+                .post(path, &object)
+                .unwrap()
+                .success()
+                .unwrap();
+        };
+        let rbac = "/apis/rbac.authorization.k8s.io/v1";
+        let remove = json!(["get", "list", "deletecollection"]);
+        let subject =
+            json!([{"kind": "ServiceAccount", "name": "remover", "namespace": "default"}]);
+        let metadata = json!({"name": "remover"});
+        make(
+            "/api/v1/namespaces/default/serviceaccounts",
+            json!({"metadata": metadata}),
+        );
+        let group = "rbac.authorization.k8s.io";
+        let of_rbac = json!({
+            "apiGroups": [group], "resources": ["roles", "rolebindings"], "verbs": remove,
+        });
+        let own = json!([
+            {"apiGroups": [""], "resources": ["configmaps", "pods", "serviceaccounts"], "verbs": remove},
+            {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": remove},
+            of_rbac,
+        ]);
+        for (namespace, rules) in [(NAMESPACE, own), ("ns-0", json!([of_rbac]))] {
+            let place = format!("{rbac}/namespaces/{namespace}");
+            make(
+                &format!("{place}/roles"),
+                json!({"metadata": metadata, "rules": rules}),
+            );
+            let role = json!({"apiGroup": group, "kind": "Role", "name": "remover"});
+            make(
+                &format!("{place}/rolebindings"),
+                json!({"metadata": metadata, "roleRef": role, "subjects": subject}),
+            );
+        }
+        let rules = json!([{
+            "apiGroups": ["flowcontrol.apiserver.k8s.io"], "resources": ["flowschemas"],
+            "verbs": remove,
+        }]);
+        make(
+            &format!("{rbac}/clusterroles"),
+            json!({"metadata": metadata, "rules": rules}),
+        );
+        let role = json!({"apiGroup": group, "kind": "ClusterRole", "name": "remover"});
+        make(
+            &format!("{rbac}/clusterrolebindings"),
+            json!({"metadata": metadata, "roleRef": role, "subjects": subject}),
+        );
+        self.kubeconfig_of("default", "remover", folder)
     }
 }
 
@@ -193,7 +253,7 @@ fn two_groups_one_of_which_loses_a_runner() {
         thread::sleep(Duration::from_millis(200));
     }
     let start = loop {
-        let path = format!("/api/v1/namespaces/{NAMESPACE}/configmaps/mixed-start");
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/configmaps/mixed.start");
         if let Some(text) = world.get(&path)["data"]["start"].as_str() {
             break serde_json::from_str::<Value>(text).unwrap();
         }
@@ -252,7 +312,7 @@ fn two_groups_one_of_which_loses_a_runner() {
     let merged = kperf.json("merged.json");
     assert_eq!(merged["overall"]["sent"], 480, "{}", world.logs("mixed"));
     assert_eq!(merged["overall"]["failed"], 0, "{merged:#}");
-    println!("start skew of mixed: {} s", metric(&merged, "start_skew"));
+    starts(&merged, 4);
     assert_eq!(by_hand(&kperf, world, "mixed"), numbers(&merged));
 
     let status = status(&kperf, world, "mixed");
@@ -266,13 +326,7 @@ fn two_groups_one_of_which_loses_a_runner() {
     let flat = run(
         &kperf,
         world,
-        &[
-            "result",
-            "nodes",
-            "--timeout=1m",
-            "--output=kperf-json",
-            "--output-set=kperf-json.format=flat",
-        ],
+        &["result", "nodes", "--timeout=1m", "--output=kperf-json"],
     )
     .expect(0);
     let flat: Value = serde_json::from_str(&flat.stdout).unwrap();
@@ -285,6 +339,23 @@ fn two_groups_one_of_which_loses_a_runner() {
     // Each goes alone, and the namespace with the last.
     run(&kperf, world, &["delete", "nodes"]).expect(0);
     assert_eq!(status_names(&kperf, world), ["mixed"]);
+    // Nobody needs rights in the whole cluster for a load that stays in a namespace, and its rights there go with it.
+    let remover = world.remover(kperf.dir());
+    kperf
+        .run(&[
+            "rg",
+            "delete",
+            "mixed",
+            "--kubeconfig",
+            remover.to_str().unwrap(),
+        ])
+        .expect(0);
+    let selector = "labelSelector=kperf-host.io%2Frunner-group";
+    for resource in ["roles", "rolebindings"] {
+        let place = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/ns-0/{resource}");
+        let left = world.list(&format!("{place}?{selector}"));
+        assert_eq!(left, Vec::<Value>::new(), "{resource}");
+    }
     run(&kperf, world, &["del"])
         .expect(0)
         .says(&["deleted namespace runnergroups-kperf-io"]);
@@ -352,8 +423,8 @@ fn rights(kperf: &Kperf, world: &World) {
     let client = world.as_account("mixed", kperf.dir());
     let own = format!("/api/v1/namespaces/{NAMESPACE}");
     for (path, expected) in [
-        (format!("{own}/configmaps/mixed-runner-0"), 200),
-        (format!("{own}/configmaps/mixed-start"), 200),
+        (format!("{own}/configmaps/mixed.runner-0"), 200),
+        (format!("{own}/configmaps/mixed.start"), 200),
         ("/api/v1/namespaces/ns-0/configmaps".to_owned(), 200),
         ("/api/v1/namespaces/ns-0/configmaps/cm-1".to_owned(), 200),
         (format!("{own}/secrets"), 403),
@@ -362,7 +433,7 @@ fn rights(kperf: &Kperf, world: &World) {
         ("/api/v1/namespaces/ns-0/secrets".to_owned(), 403),
         (format!("{own}/configmaps"), 403),
         (format!("{own}/configmaps/mixed"), 403),
-        (format!("{own}/configmaps/nodes-runner-0"), 403),
+        (format!("{own}/configmaps/nodes.runner-0"), 403),
         (format!("{own}/pods"), 403),
         ("/api/v1/configmaps".to_owned(), 403),
         ("/api/v1/nodes".to_owned(), 403),
@@ -380,7 +451,7 @@ fn rights(kperf: &Kperf, world: &World) {
         let answer = client.post(&path, &object).unwrap();
         assert_eq!(answer.status, 403, "POST {path}: {}", answer.text);
     }
-    let secret = format!("{own}/configmaps/mixed-runner-0");
+    let secret = format!("{own}/configmaps/mixed.runner-0");
     let answer = client.delete(&secret).unwrap();
     assert_eq!(answer.status, 403, "DELETE {secret}: {}", answer.text);
 }
@@ -404,7 +475,7 @@ fn pods(world: &World) {
         let container = &pod["spec"]["containers"][0];
         assert_eq!(container["resources"]["requests"]["cpu"], "100m");
     }
-    let schema = "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas/kperf-runners-runnergroups-kperf-io-mixed";
+    let schema = "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas/kperf-runners.runnergroups-kperf-io.mixed";
     let schema = world.get(schema);
     assert_eq!(schema["spec"]["matchingPrecedence"], 500);
     assert_eq!(

@@ -14,7 +14,7 @@ use nix::{
 };
 use serde_json::Value;
 
-use crate::{metric, mixed, runners};
+use crate::{metric, mixed, runners, starts};
 
 #[test]
 fn three_processes_are_one_report() {
@@ -38,8 +38,6 @@ fn three_processes_are_one_report() {
             "json=whole.json",
             "--output",
             "kperf-json={group}-kperf.json",
-            "--output-set",
-            "kperf-json.format=flat",
         ])
         .expect(0);
     ran.says(&["lists: 3 of 3 runners ready"]);
@@ -57,7 +55,7 @@ fn three_processes_are_one_report() {
     assert_eq!(whole["phases"][0]["overall"]["sent"], 300);
     assert_eq!(whole["series"].as_array().unwrap().len(), 3);
     assert_eq!(metric(&whole, "runners"), 3.0);
-    println!("start skew {} s", metric(&whole, "start_skew"));
+    starts(&whole, 3);
     let flat = kperf.json("lists-kperf.json");
     assert_eq!(flat["total"], 300);
     assert!(flat["percentileLatencies"].is_array(), "{flat:#}");

@@ -43,6 +43,19 @@ fn metric(report: &Value, name: &str) -> f64 {
         .unwrap()
 }
 
+/// The merged report says when each runner began, behind the earliest, and how far they were apart.
+fn starts(report: &Value, runners: usize) {
+    let all = report["metrics"].as_array().unwrap().iter();
+    let offsets: Vec<f64> = all
+        .filter(|metric| metric["name"] == "runner_start_offset")
+        .map(|metric| metric["value"].as_f64().unwrap())
+        .collect();
+    assert_eq!(offsets.len(), runners, "{:#}", report["metrics"]);
+    assert!(offsets.contains(&0.0), "{offsets:?}");
+    let skew = metric(report, "start_skew");
+    println!("start skew {skew} s");
+}
+
 /// A process that is a runner.
 #[derive(Debug)]
 struct Runner {

@@ -3,6 +3,7 @@
 //! Nothing here asks for grants or retries: [`crate::session`] does. What can go wrong stands in one
 //! table, at [`Code`].
 
+mod clock;
 mod discovery;
 mod failure;
 pub(crate) mod request;
@@ -404,6 +405,23 @@ where
     retry::with_retries(&RetryLimits::default(), Repeatable::Yes, stop, call)
         .await
         .result
+}
+
+/// One try of a call, within a time: for what is only worth saying now. None when it came to nothing and another try may
+/// do better.
+///
+/// # Errors
+/// A failure that another try will not mend.
+pub async fn once<T>(
+    within: Duration,
+    call: impl Future<Output = Result<T, ApiFailure>>,
+) -> Result<Option<T>, ApiFailure> {
+    match tokio::time::timeout(within, call).await {
+        Ok(Ok(answer)) => Ok(Some(answer)),
+        Ok(Err(failure)) if retry::may_pass(&failure) => Ok(None),
+        Ok(Err(failure)) => Err(failure),
+        Err(_) => Ok(None),
+    }
 }
 
 fn continue_token_of(list: &Value) -> String {

@@ -86,6 +86,8 @@ pub struct Grant {
     subresource: String,
     /// `None` = everywhere.
     namespace: Option<String>,
+    /// Empty = all objects. Not in the text: only who knows the requests beforehand can say it.
+    names: BTreeSet<String>,
 }
 
 /// What a plugin asks to do.
@@ -153,6 +155,22 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 /// # Errors
 /// The refusal, with the grant that is missing.
 pub fn decide(policy: &Policy, request: &Request<'_>) -> Result<(), Denied> {
+    decide_with(&policy.grants, Some(&policy.namespaces), request)
+}
+
+/// The same for who has nothing but grants: no namespace is his own, and none may be made without a grant.
+///
+/// # Errors
+/// The refusal, with the grant that is missing.
+pub fn decide_by_grants(grants: &[Grant], request: &Request<'_>) -> Result<(), Denied> {
+    decide_with(grants, None, request)
+}
+
+fn decide_with(
+    grants: &[Grant],
+    defaults: Option<&BTreeSet<String>>,
+    request: &Request<'_>,
+) -> Result<(), Denied> {
     let mut request = *request;
     // `pods/exec` given as a resource is still the subresource.
     if request.subresource.is_empty()
@@ -169,14 +187,15 @@ pub fn decide(policy: &Policy, request: &Request<'_>) -> Result<(), Denied> {
             missing: None,
         });
     }
-    let allowed = policy.grants.iter().any(|grant| grant.covers(&request))
-        || is_default(&policy.namespaces, &request);
+    let allowed = grants.iter().any(|grant| grant.covers(&request))
+        || defaults.is_some_and(|namespaces| is_default(namespaces, &request));
     if allowed {
         return Ok(());
     }
     Err(Denied {
         request: described(&request),
         missing: Some(Box::new(Grant {
+            names: BTreeSet::new(),
             verbs: BTreeSet::from([request.verb]),
             group: request.group.to_owned(),
             resource: request.resource.to_owned(),
@@ -245,15 +264,20 @@ impl Grant {
         self.namespace.as_deref()
     }
 
-    /// Everything it allows, verb by verb, as it would be asked for.
+    /// Everything it allows, verb by verb and object by object, as it would be asked for.
     pub fn requests(&self) -> impl Iterator<Item = Request<'_>> {
         let namespace = self.namespace.as_deref();
         // A Namespace is in itself.
         let name = namespace.filter(|_| self.group.is_empty() && self.resource == "namespaces");
+        let mut names: Vec<Option<&str>> = self.names.iter().map(|name| Some(&**name)).collect();
+        if names.is_empty() {
+            names.push(name);
+        }
         Verb::ALL
             .into_iter()
             .filter(|verb| self.verbs.is_empty() || self.verbs.contains(verb))
-            .map(move |verb| Request {
+            .flat_map(move |verb| names.clone().into_iter().map(move |name| (verb, name)))
+            .map(move |(verb, name)| Request {
                 verb,
                 group: &self.group,
                 resource: &self.resource,
@@ -263,11 +287,24 @@ impl Grant {
             })
     }
 
-    /// The same as a rule of a Role or ClusterRole. None for `*` as a resource: RBAC's covers every subresource
-    /// (`exec`, `proxy`, `token`) as well, which was not granted.
+    /// The same for these objects only.
+    #[must_use]
+    pub fn of_objects(mut self, names: impl IntoIterator<Item = String>) -> Self {
+        self.names = names.into_iter().collect();
+        self
+    }
+
+    /// The resource if the grant is for all its subresources at once.
+    #[must_use]
+    pub fn every_subresource_of(&self) -> Option<&str> {
+        (self.subresource == "*").then_some(&self.resource)
+    }
+
+    /// The same as a rule of a Role or ClusterRole. None for what RBAC cannot say: `*` as a resource covers every
+    /// subresource (`exec`, `proxy`, `token`) there as well, which was not granted, and `pods/*` covers nothing at all.
     #[must_use]
     pub fn rule(&self) -> Option<serde_json::Value> {
-        if self.resource == "*" {
+        if self.resource == "*" || self.subresource == "*" {
             return None;
         }
         let resource = match self.subresource.as_str() {
@@ -280,9 +317,13 @@ impl Grant {
             .filter(|verb| self.verbs.is_empty() || self.verbs.contains(verb))
             .map(|verb| verb.as_str())
             .collect();
-        Some(serde_json::json!({
+        let mut rule = serde_json::json!({
             "apiGroups": [self.group], "resources": [resource], "verbs": verbs,
-        }))
+        });
+        if !self.names.is_empty() {
+            rule["resourceNames"] = serde_json::json!(self.names);
+        }
+        Some(rule)
     }
 
     fn covers(&self, request: &Request<'_>) -> bool {
@@ -296,6 +337,7 @@ impl Grant {
                 "*" => !request.subresource.is_empty(),
                 name => name == request.subresource,
             }
+            && (self.names.is_empty() || request.name.is_some_and(|name| self.names.contains(name)))
             && self
                 .namespace
                 .as_deref()

@@ -32,6 +32,8 @@ const TOLD: usize = 10;
   kperf-host merge shard-1.json shard-2.json.gz
   kperf-host merge results/ --output json=whole.json --threshold 'response p99 <= 1s'
   kperf-host merge results/ --skip-bad --output kperf-json --output-set kperf-json.format=flat
+
+The exit code is that of the worst run: 5 if a plugin failed in one, 130 if one was interrupted, 3 if a limit was not kept.
 ")]
 pub struct MergeArgs {
     /// What `--output json=FILE` wrote, plain or compressed with gzip; a folder means every .json and .json.gz in it,
@@ -108,16 +110,15 @@ pub fn run(args: &MergeArgs, live: &Live) -> Result<Exit, Failed> {
         }
     };
     let report = merge::report(merged, &limits, args.runner_lines);
-    let missed = report.summary.thresholds.iter().any(|one| !one.passed);
+    let exit = merge::exit(&report.summary, 0);
     let exports = Exports::begin(outputs, &report.summary.run_id)?;
     for interval in report.intervals {
         exports.interval(interval);
     }
     let failures = run::deliver(report.summary, exports, on_stderr, live);
-    Ok(match (missed, failures) {
-        (true, _) => Exit::Missed,
-        (false, true) => Exit::Output,
-        (false, false) => Exit::Success,
+    Ok(match exit {
+        Exit::Success if failures => Exit::Output,
+        exit => exit,
     })
 }
 

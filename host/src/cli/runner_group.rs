@@ -110,7 +110,8 @@ pub struct RunArgs {
     /// Wait for the result and print it; with --local that is so anyway.
     #[arg(long)]
     pub wait: bool,
-    /// Longest wait, 0 = forever.
+    /// Longest wait, 0 = forever. Groups in a cluster go on after it; with --local runners are stopped then, and report
+    /// what they have.
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = super::seconds_or_duration)]
     pub timeout: Duration,
     /// Where groups are.
@@ -139,8 +140,13 @@ pub struct StatusArgs {
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   kperf-host rg result
-  kperf-host rg result lists --output kperf-json --output-set kperf-json.format=flat
+  kperf-host rg result lists --output kperf-json
+  kperf-host rg result lists --output kperf-json --output-set kperf-json.format=envelope
   kperf-host rg result --wait=false --output json=result-{group}.json
+
+kperf-json is kperf's flat report of a group here, unless its format is set.
+The exit code is 5 if a plugin failed in a runner, 1 if a runner has no report, 130 if one was interrupted, 3 if a limit of
+the profile was not kept.
 ")]
 pub struct ResultArgs {
     /// Groups [default: all].
@@ -350,7 +356,15 @@ fn start(args: &RunArgs, live: &Live) -> Result<Exit, Failed> {
             for group in &groups {
                 running.push((group.name.clone(), start_locally(group, &target)?));
             }
-            results::wait(running, None, &args.output, plugins, &reading, &stop, live)
+            results::wait(
+                running,
+                within(args),
+                &args.output,
+                plugins,
+                &reading,
+                &stop,
+                live,
+            )
         }
         (None, Some(connected)) => in_cluster(args, &groups, &connected, plugins, &stop, live),
         // A cluster is always there when it is not local.
@@ -426,8 +440,12 @@ fn in_cluster(
     if !args.wait {
         return Ok(Exit::Success);
     }
-    let within = Some(args.timeout).filter(|timeout| !timeout.is_zero());
+    let within = within(args);
     results::wait(running, within, &args.output, plugins, runtime, stop, live)
+}
+
+fn within(args: &RunArgs) -> Option<Duration> {
+    Some(args.timeout).filter(|timeout| !timeout.is_zero())
 }
 
 /// `KEY=VALUE[,VALUE]`.
@@ -483,14 +501,25 @@ fn delete(args: &DeleteArgs, live: &Live) -> Result<Exit, Failed> {
     }
 }
 
-/// Outputs of one group: `{group}` in a destination is its name.
+/// Outputs of one group: `{group}` in a destination is its name, and kperf's JSON is what kperf prints of a group, which is
+/// flat.
 fn of_group(args: &OutputArgs, group: &str) -> OutputArgs {
+    let mut sets = args.output_sets.clone();
+    for text in &args.outputs {
+        let name = text.split_once('=').map_or(text.as_str(), |(name, _)| name);
+        let format = format!("{name}.format=");
+        let is_kperfs = name.trim_end_matches(".wasm").replace('-', "_") == "kperf_json";
+        if is_kperfs && !sets.iter().any(|set| set.starts_with(&format)) {
+            sets.push(format + "flat");
+        }
+    }
     OutputArgs {
         outputs: args
             .outputs
             .iter()
             .map(|text| text.replace("{group}", group))
             .collect(),
+        output_sets: sets,
         ..args.clone()
     }
 }
@@ -498,6 +527,23 @@ fn of_group(args: &OutputArgs, group: &str) -> OutputArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kperfs_json_of_a_group_is_flat_unless_told() {
+        let sets = |outputs: &[&str], sets: &[&str]| {
+            let args = OutputArgs {
+                outputs: outputs.iter().map(|text| (*text).to_owned()).collect(),
+                output_sets: sets.iter().map(|text| (*text).to_owned()).collect(),
+                ..OutputArgs::default()
+            };
+            of_group(&args, "g").output_sets
+        };
+        assert_eq!(sets(&["kperf-json=a"], &[]), ["kperf-json.format=flat"]);
+        assert_eq!(sets(&["kperf_json"], &[]), ["kperf_json.format=flat"]);
+        let envelope = ["kperf-json.format=envelope"];
+        assert_eq!(sets(&["kperf-json"], &envelope), envelope);
+        assert!(sets(&["json=x"], &[]).is_empty());
+    }
 
     #[test]
     fn affinities_are_kperfs() {

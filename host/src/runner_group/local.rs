@@ -8,7 +8,7 @@ use std::{
     num::NonZero,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, anyhow};
@@ -30,6 +30,8 @@ use crate::{
     target::TargetChoice,
 };
 
+/// How long a process that was told to end may take, as long as a pod may: what hangs is killed then.
+const GRACE: Duration = Duration::from_secs(30);
 /// Between two looks at the processes.
 const POLL: Duration = Duration::from_millis(50);
 /// Most of a log that is read for its last words.
@@ -180,6 +182,7 @@ fn start(group: &Group, target: &LocalTarget, plan: &Plan) -> anyhow::Result<Loc
             .args(["--name", &format!("{}-{index}", plan.name)])
             .args(["--node", &node])
             .args(["--shards", &shards.to_string()])
+            .arg(format!("-v={}", group.verbosity()))
             .args(&target.arguments)
             .envs(target.environment.iter().map(|(key, value)| (key, value)))
             .stdin(Stdio::null())
@@ -226,10 +229,12 @@ impl Locally {
 
     pub(super) async fn wait(
         &mut self,
+        within: Option<Duration>,
         stop: &Stop,
         say: &(dyn Fn(&str) + Sync),
     ) -> Result<Outcome, Failed> {
-        let (mut told_to_stop, mut told_to_abort) = (false, false);
+        let deadline = within.map(|within| Instant::now() + within);
+        let (mut told_to_stop, mut told_to_abort) = (None, false);
         let mut said = (usize::MAX, usize::MAX);
         let store = self.store();
         loop {
@@ -256,13 +261,25 @@ impl Locally {
             if over == self.runners.len() {
                 break;
             }
-            if stop.is_stopped() && !told_to_stop {
-                told_to_stop = true;
-                self.signal();
+            let is_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            match told_to_stop {
+                None if stop.is_stopped() || is_late => {
+                    if is_late {
+                        say(&format!(
+                            "{}: not over within {} s; its runners are stopped and report what they have",
+                            self.plan.name,
+                            within.unwrap_or_default().as_secs()
+                        ));
+                    }
+                    told_to_stop = Some(Instant::now());
+                    self.signal(Signal::SIGTERM);
+                }
+                Some(told) if told.elapsed() >= GRACE => self.signal(Signal::SIGKILL),
+                _ => {}
             }
             if stop.is_aborted() && !told_to_abort {
                 told_to_abort = true;
-                self.signal();
+                self.signal(Signal::SIGTERM);
             }
             tokio::time::sleep(POLL).await;
         }
@@ -271,8 +288,12 @@ impl Locally {
     }
 
     async fn mail(&self, store: &Store, index: u32) -> Result<Option<MailState>, Failed> {
-        let mail = store.mail(index).await.or_exit(Exit::Failure)?;
-        Ok(mail.map(|mail| mail.state))
+        match store.mail(index).await {
+            Ok(mail) => Ok(mail.map(|mail| mail.state)),
+            // It is missing in the end, and no reason to leave the others alone.
+            Err(error) if error.is_of_one => Ok(None),
+            Err(error) => Err(error).or_exit(Exit::Failure),
+        }
     }
 
     /// Looks who has ended, and says so of those that others would wait for.
@@ -293,11 +314,11 @@ impl Locally {
         Ok(())
     }
 
-    fn signal(&self) {
+    fn signal(&self, signal: Signal) {
         for runner in self.runners.iter().filter(|runner| runner.ended.is_none()) {
             if let Ok(id) = i32::try_from(runner.child.id()) {
                 // Not waited for yet, so the number is still its own.
-                kill(Pid::from_raw(id), Signal::SIGTERM).ok();
+                kill(Pid::from_raw(id), signal).ok();
             }
         }
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::anyhow;
-use kperf_cluster::grant::{Asked, Grant, GrantError, Policy, decide};
+use kperf_cluster::grant::{Asked, Grant, GrantError, decide_by_grants};
 use kperf_load::request::ShardContext;
 use serde_json::Value;
 
@@ -42,7 +42,15 @@ pub(super) fn of_kperf(plugin: &str, config: &Value) -> Option<Result<Grant, Gra
     if !text("namespace").is_empty() {
         grant.push_str(&format!("@{}", text("namespace")));
     }
-    Some(grant.parse())
+    // One object, by its name: the rights of the others are not needed.
+    let name = match plugin {
+        "stale_get" | "quorum_get" | "get_pod_log" => text("name"),
+        _ => "",
+    };
+    Some(grant.parse().map(|grant: Grant| match name {
+        "" => grant,
+        name => grant.of_objects([name.to_owned()]),
+    }))
 }
 
 /// What a sample of an entry's requests needs and `granted` does not cover: the missing grants, and paths that no
@@ -69,10 +77,6 @@ pub(super) fn missing(entry: &Entry, granted: &[Grant]) -> anyhow::Result<Missin
         .iter()
         .map(|template| (template.method.to_string(), template.path.to_string()))
         .collect();
-    let policy = Policy {
-        grants: granted.to_vec(),
-        ..Policy::default()
-    };
     let mut missing = Missing::default();
     let mut seen = 0;
     while seen < SAMPLE.0 {
@@ -90,7 +94,7 @@ pub(super) fn missing(entry: &Entry, granted: &[Grant]) -> anyhow::Result<Missin
             } else {
                 String::from_utf8_lossy(batch.arena.get(start..end).unwrap_or_default())
             };
-            missing.look(method, &path, &policy);
+            missing.look(method, &path, granted);
             start = end + at(&batch.body_len);
         }
         seen += batch.count;
@@ -112,10 +116,10 @@ pub(super) struct Missing {
 }
 
 impl Missing {
-    fn look(&mut self, method: &str, path: &str, policy: &Policy) {
+    fn look(&mut self, method: &str, path: &str, granted: &[Grant]) {
         match Asked::of(method, path) {
             Asked::Fact => {}
-            Asked::Resource(request) => match decide(policy, &request) {
+            Asked::Resource(request) => match decide_by_grants(granted, &request) {
                 Ok(()) => {}
                 Err(denied) => match denied.missing {
                     Some(grant) => {
@@ -188,8 +192,18 @@ mod tests {
             assert_eq!(grant.to_string(), expected);
         }
         assert!(of_kperf("somebody_elses", &json!({})).is_none());
+        let named = json!({"resource": "secrets", "namespace": "a", "name": "p"});
+        let rule = of_kperf("quorum_get", &named).unwrap().unwrap().rule();
+        assert_eq!(rule.unwrap()["resourceNames"], json!(["p"]));
         of_kperf("stale_list", &json!({"resource": "Pods"}))
             .unwrap()
             .unwrap_err();
+    }
+
+    #[test]
+    fn a_strangers_namespaces_are_not_for_free() {
+        let mut missing = Missing::default();
+        missing.look("POST", "/api/v1/namespaces", &[]);
+        assert_eq!(missing.grants, ["create:namespaces".to_owned()].into());
     }
 }

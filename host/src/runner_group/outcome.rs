@@ -3,12 +3,16 @@
 use anyhow::{Context as _, anyhow};
 use kperf_merge::{Merger, Options};
 use kperf_runners::{End, Plan, Runner, Start};
+use kperf_runtime::report::Finding;
 
 use crate::{
     exit::{Exit, Failed, OrExit as _},
     merge::{self, LINES},
     threshold::ThresholdSpec,
 };
+
+/// Clocks that differ by more than this do not differ because of how they were read.
+const CLOCKS_APART_MS: u64 = 2_000;
 
 /// Why a runner is missing: its name, where it ran, what is known.
 pub(super) type Why = (String, String, String);
@@ -37,6 +41,8 @@ pub struct Outcome {
     pub report: Option<merge::Report>,
     /// All runners, in their order.
     pub lines: Vec<Line>,
+    /// That their clocks differ, if they do; also in the report.
+    pub clocks: Option<String>,
 }
 
 impl Outcome {
@@ -62,10 +68,12 @@ impl Outcome {
                 format!("{}: {missing}", line.name)
             })
             .collect();
+        let clocks = self.clocks.map(|text| format!("; {text}"));
         Err(anyhow!(
-            "no runner of group {} has a report: {}",
+            "no runner of group {} has a report: {}{}",
             self.plan.name,
-            why.join("; ")
+            why.join("; "),
+            clocks.unwrap_or_default()
         ))
         .or_exit(Exit::Failure)
     }
@@ -76,6 +84,7 @@ pub(super) struct Gathering {
     group: String,
     merger: Merger,
     lines: Vec<Line>,
+    clocks: Vec<(String, i64)>,
 }
 
 impl Gathering {
@@ -88,7 +97,14 @@ impl Gathering {
                 ..Options::default()
             }),
             lines: Vec::new(),
+            clocks: Vec::new(),
         }
+    }
+
+    fn note_clock(&mut self, runner: &Runner) {
+        let ahead = runner.clock_ahead_ms;
+        self.clocks
+            .extend(ahead.map(|ahead| (runner.name.clone(), ahead)));
     }
 
     /// A runner that said how it ended.
@@ -109,6 +125,7 @@ impl Gathering {
             // Somebody else has to say more.
             End::Silent { .. } => return self.miss(runner, None, true),
         };
+        self.note_clock(&runner);
         self.lines.push(Line {
             index: runner.index,
             name: runner.name,
@@ -119,6 +136,7 @@ impl Gathering {
 
     /// A runner that did not say how it ended.
     pub(super) fn miss(&mut self, runner: Runner, known: Option<&Why>, is_over: bool) {
+        self.note_clock(&runner);
         let was_ready = matches!(runner.end, End::Silent { was_ready: true });
         let ended = match (was_ready, is_over || known.is_some()) {
             (true, true) => "ended without a report",
@@ -160,20 +178,89 @@ impl Gathering {
                     .ok()
             })
             .collect();
-        let report = self
-            .merger
-            .finish()
-            .map(|merged| merge::report(merged, &thresholds, LINES));
+        let clocks = differing(&self.clocks);
+        let report = self.merger.finish().map(|merged| {
+            let mut report = merge::report(merged, &thresholds, LINES);
+            report
+                .summary
+                .findings
+                .extend(clocks.iter().map(|text| Finding {
+                    severity: "warning".to_owned(),
+                    code: "runner-group/clocks".to_owned(),
+                    message: text.clone(),
+                }));
+            report
+        });
         Outcome {
             plan,
             start,
             report,
             lines: self.lines,
+            clocks,
         }
     }
+}
+
+/// Whether clocks are further apart than their being read to half a second explains.
+fn differing(clocks: &[(String, i64)]) -> Option<String> {
+    let (behind, least) = clocks.iter().min_by_key(|(_, ahead)| *ahead)?;
+    let (before, most) = clocks.iter().max_by_key(|(_, ahead)| *ahead)?;
+    let apart = most.abs_diff(*least);
+    (apart > CLOCKS_APART_MS).then(|| {
+        let seconds = |ms: i64| ms as f64 / 1000.0;
+        format!(
+            "the clocks of the runners differ by some {:.1} s, and with them the moments at which they began: that of \
+             {before} is {:+.1} s from the API server's, that of {behind} {:+.1} s; set the clocks of their nodes",
+            apart as f64 / 1000.0,
+            seconds(*most),
+            seconds(*least)
+        )
+    })
 }
 
 /// Messages have causes on lines of their own.
 fn one_line(text: &str) -> String {
     text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_that_differ_are_named() {
+        let clocks = |all: &[(&str, i64)]| {
+            let all: Vec<_> = all
+                .iter()
+                .map(|(name, ms)| ((*name).to_owned(), *ms))
+                .collect();
+            differing(&all)
+        };
+        assert_eq!(clocks(&[]), None);
+        assert_eq!(clocks(&[("a", 3_600_000), ("b", 3_599_000)]), None);
+        let text = clocks(&[("a", -400), ("b", 9_000), ("c", 100)]).unwrap();
+        for part in ["9.4 s", "b is +9.0 s", "a -0.4 s"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_missing_runners_clock_counts() {
+        let plan = Plan::new("g", "r", 2, 1);
+        let mut gathering = Gathering::new(&plan);
+        for (index, clock_ahead_ms) in [(0, Some(0)), (1, Some(60_000))] {
+            gathering.take(Runner {
+                index,
+                name: format!("g-{index}"),
+                node: String::new(),
+                clock_ahead_ms,
+                end: End::Failed("the others began 60000 ms ago".to_owned()),
+            });
+        }
+        let error = gathering.finish(plan, None).into_report().unwrap_err();
+        assert!(
+            error.to_string().contains("clocks of the runners differ"),
+            "{error}"
+        );
+    }
 }

@@ -12,9 +12,10 @@ use anyhow::{Context as _, anyhow};
 use kperf_cluster::api::Cluster;
 use kperf_load::Stop;
 use kperf_runners::{
-    ClusterStore, DirectoryStore, Mail, MailState, MeetError, PROFILE_FILE, Place, Plan, Store,
-    meet, unpack,
+    ClusterStore, DeliverError, DirectoryStore, Mail, MailState, MeetError, PROFILE_FILE, Place,
+    Plan, Store, meet, unpack,
 };
+use serde_json::{Value, json};
 
 use crate::{
     cli::{EngineArgs, LoadArgs, run as from_profile},
@@ -84,7 +85,7 @@ pub fn run(mut runner: Runner, live: Live) -> Result<Exit, Failed> {
     });
     match measured {
         Ok((plan, exit)) => {
-            let delivered = runtime.block_on(deliver(&runner, &plan, &store, mail.clone()));
+            let delivered = runtime.block_on(deliver(&runner, &plan, &store, mail.clone(), &stop));
             if let Err(error) = &delivered {
                 mail.message = format!("{error:#}");
                 runtime.block_on(store.post(runner.index, &mail)).ok();
@@ -154,12 +155,15 @@ fn measure(
     let exporter = plugins.load("json").or_exit(Exit::Plugin)?;
     job.outputs = vec![Output {
         name: "json".to_owned(),
-        config: exporter.resolve_config(None).or_exit(Exit::Failure)?,
+        config: exporter
+            .resolve_config(Some(smallest()))
+            .or_exit(Exit::Failure)?,
         plugin: exporter,
         destination: Destination::File(report_file(&runner.work)),
     }];
     job.seed = Some(plan.seed_of(runner.index));
     job.load.raw = plan.raw_data;
+    mail.clock_ahead_ms = runtime.block_on(store.clock_ahead_ms());
     let mut ready = || {
         eprintln!("{} is ready", runner.name);
         let start = runtime
@@ -193,17 +197,28 @@ fn measure(
     run::run_with(job, &specs, live, stop, Some(one))
 }
 
+/// Options of the exporter `json`: nothing that merging does not read.
+fn smallest() -> Value {
+    json!({"compact": true, "derivedHistograms": false})
+}
+
 fn report_file(work: &Path) -> PathBuf {
     work.join(REPORT_FILE)
 }
 
 /// Leaves the report, in a moment of its own among those of the others.
-async fn deliver(runner: &Runner, plan: &Plan, store: &Store, mail: Mail) -> anyhow::Result<()> {
+async fn deliver(
+    runner: &Runner,
+    plan: &Plan,
+    store: &Store,
+    mail: Mail,
+    stop: &Stop,
+) -> anyhow::Result<()> {
     let path = report_file(&runner.work);
-    let report = std::fs::read(&path)
+    let mut report = std::fs::read(&path)
         .with_context(|| format!("the report was not written: {}", path.display()))?;
     let share = plan.seed_of(runner.index) % 1000;
-    tokio::time::sleep(store.spread(plan).mul_f64(share as f64 / 1000.0)).await;
+    own_moment(store.spread(plan).mul_f64(share as f64 / 1000.0), stop).await;
     let mut tries = 0;
     loop {
         tries += 1;
@@ -212,6 +227,14 @@ async fn deliver(runner: &Runner, plan: &Plan, store: &Store, mail: Mail) -> any
             .await
         {
             Ok(()) => return Ok(()),
+            // It will not fit the next time either.
+            Err(error @ DeliverError::TooLarge { .. }) => {
+                let Some(smaller) = without_raw_data(&report, &error) else {
+                    return Err(error.into());
+                };
+                eprintln!("the report is left without raw data: {error}");
+                report = smaller;
+            }
             Err(error) if tries >= DELIVERY.0 => return Err(error.into()),
             Err(error) => {
                 eprintln!("the report could not be left, trying again: {error}");
@@ -221,9 +244,73 @@ async fn deliver(runner: &Runner, plan: &Plan, store: &Store, mail: Mail) -> any
     }
 }
 
+/// A runner that is stopped has only until its grace period is over.
+async fn own_moment(pause: Duration, stop: &Stop) {
+    tokio::select! {
+        biased;
+        () = stop.stopped() => {}
+        () = tokio::time::sleep(pause) => {}
+    }
+}
+
+/// The same report without the single exchanges, and with a finding that says so; none if it has none.
+fn without_raw_data(report: &[u8], why: &DeliverError) -> Option<Vec<u8>> {
+    let mut report: Value = serde_json::from_slice(report).ok()?;
+    let mut is_smaller = false;
+    for phase in report["phases"].as_array_mut().into_iter().flatten() {
+        is_smaller |= phase.as_object_mut()?.remove("raw").is_some();
+    }
+    if !is_smaller {
+        return None;
+    }
+    report["findings"].as_array_mut()?.push(json!({
+        "severity": "warning",
+        "code": "runner-group/raw-data",
+        "message": format!("the single exchanges are left out of the report: {why}"),
+    }));
+    serde_json::to_vec(&report).ok()
+}
+
 fn unix_us() -> u64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_is_stopped_does_not_wait_for_its_moment() {
+        let stop = Stop::new();
+        stop.stop();
+        let hour = Duration::from_secs(3600);
+        tokio::time::timeout(Duration::from_secs(60), own_moment(hour, &stop))
+            .await
+            .unwrap();
+    }
+
+    #[test]
+    fn what_does_not_fit_goes_without_raw_data_once() {
+        let report = json!({
+            "findings": [],
+            "phases": [{"name": "a", "raw": {"series": [0]}}, {"name": "b"}],
+            "overall": {"sent": 7},
+        });
+        let why = DeliverError::TooLarge {
+            bytes: 9,
+            parts: 3,
+            room: 2,
+        };
+        let smaller = without_raw_data(report.to_string().as_bytes(), &why).unwrap();
+        let read: Value = serde_json::from_slice(&smaller).unwrap();
+        assert_eq!(read["phases"], json!([{"name": "a"}, {"name": "b"}]));
+        assert_eq!(read["overall"]["sent"], 7);
+        let message = read["findings"][0]["message"].as_str().unwrap();
+        assert!(message.contains("reportParts"), "{message}");
+        // There is nothing more to leave out.
+        assert_eq!(without_raw_data(&smaller, &why), None);
+    }
 }

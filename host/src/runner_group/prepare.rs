@@ -276,6 +276,11 @@ impl Group {
         &self.run
     }
 
+    /// kperf's `-v` of its runners.
+    pub(super) fn verbosity(&self) -> u32 {
+        self.options.verbosity
+    }
+
     /// The group as it is made in a cluster.
     ///
     /// # Errors

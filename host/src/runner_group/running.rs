@@ -40,9 +40,10 @@ pub enum Running {
 }
 
 impl Running {
-    /// Waits until all runners are over, and merges what they reported. `within` is for groups in a cluster; none =
-    /// however long it takes, zero = merge what there is by now. `stop` ends local runners, which then report what they have, and gives up waiting for
-    /// others. `say` is told what happens.
+    /// Waits until all runners are over, and merges what they reported. `within` none = however
+    /// long it takes; for a group in a cluster zero = merge what there is by now, and one that is not over in time goes
+    /// on; local runners are stopped then. `stop` ends local runners, which then report what they have, and gives up
+    /// waiting for others. `say` is told what happens.
     ///
     /// # Errors
     /// The group cannot be asked, or is not over in time. Runners that failed are no error.
@@ -56,7 +57,7 @@ impl Running {
             Self::Cluster { cluster, group } => {
                 wait_in_cluster(cluster, group, within, stop, say).await
             }
-            Self::Local(local) => local.wait(stop, say).await,
+            Self::Local(local) => local.wait(within, stop, say).await,
         }
     }
 
@@ -293,7 +294,10 @@ where
 
 pub(super) fn failed(error: GroupError) -> Failed {
     let exit = match &error {
-        GroupError::Spec(_) | GroupError::Bundle(_) | GroupError::Exists { .. } => Exit::Usage,
+        GroupError::Spec(_)
+        | GroupError::Bundle(_)
+        | GroupError::NoAccount { .. }
+        | GroupError::Exists { .. } => Exit::Usage,
         GroupError::Rights(_) | GroupError::Api { .. } => Exit::Target,
         GroupError::Stopped => Exit::Interrupted,
         GroupError::Store(_) | GroupError::TimedOut { .. } => Exit::Failure,

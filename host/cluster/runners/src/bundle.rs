@@ -113,19 +113,12 @@ impl Bundle {
         })
     }
 
-    /// The plan as its file.
-    #[must_use]
-    pub fn plan_text(&self) -> String {
-        // Texts and numbers: nothing that JSON cannot express.
-        serde_json::to_string_pretty(&self.plan).unwrap_or_default()
-    }
-
     /// Writes everything into a folder, as it would be mounted in a pod.
     ///
     /// # Errors
     /// The folder cannot be written.
     pub fn write(&self, folder: &Path) -> Result<(), BundleError> {
-        write(&folder.join(PLAN_FILE), self.plan_text().as_bytes())?;
+        write(&folder.join(PLAN_FILE), self.plan.text().as_bytes())?;
         write(&folder.join(PROFILE_FILE), self.profile.as_bytes())?;
         for (file, bytes) in &self.parts {
             write(&folder.join(file), bytes)?;

@@ -23,6 +23,8 @@ use crate::{
 const PARALLEL: u32 = 16;
 /// Between two looks at a group.
 const POLL: Duration = Duration::from_millis(500);
+/// Between two looks at the events of a Job without pods.
+const EVENTS: Duration = Duration::from_secs(5);
 const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 
 /// One runner and what came of it.
@@ -34,6 +36,8 @@ pub struct Runner {
     pub name: String,
     /// Where it ran.
     pub node: String,
+    /// How far its clock is ahead of the API server's, milliseconds, as far as it is known.
+    pub clock_ahead_ms: Option<i64>,
     /// What came of it.
     pub end: End,
 }
@@ -52,7 +56,7 @@ pub enum End {
     },
 }
 
-/// Hands over all runners of a group in their order. A report that cannot be read is a failure of its runner.
+/// Hands over all runners of a group in their order. A word or a report that cannot be read is a failure of its runner.
 ///
 /// # Errors
 /// The store cannot be read.
@@ -81,19 +85,25 @@ pub async fn collect(
 }
 
 async fn one(store: &Store, index: u32) -> Result<Runner, StoreError> {
-    let Some(mail) = store.mail(index).await? else {
-        return Ok(Runner {
-            index,
-            name: String::new(),
-            node: String::new(),
-            end: End::Silent { was_ready: false },
-        });
+    let unknown = |end| Runner {
+        index,
+        name: String::new(),
+        node: String::new(),
+        clock_ahead_ms: None,
+        end,
+    };
+    let mail = match store.mail(index).await {
+        Ok(Some(mail)) => mail,
+        Ok(None) => return Ok(unknown(End::Silent { was_ready: false })),
+        Err(error) if error.is_of_one => return Ok(unknown(End::Failed(error.to_string()))),
+        Err(error) => return Err(error),
     };
     let end = end(store, index, &mail).await;
     Ok(Runner {
         index,
         name: mail.name,
         node: mail.node,
+        clock_ahead_ms: mail.clock_ahead_ms,
         end,
     })
 }
@@ -138,6 +148,41 @@ pub async fn why_missing(
         .collect())
 }
 
+/// What the Job's newest event says that kept a pod from being made. None if there is no such event, or events cannot be
+/// seen: they only explain.
+async fn why_not_made(cluster: &Cluster, namespace: &str, group: &str) -> Option<String> {
+    let events = cluster.kind("v1", "Event").await.ok()?;
+    let scope = Scope {
+        namespace: namespace.to_owned(),
+        label_selector: String::new(),
+        field_selector: format!(
+            "involvedObject.kind=Job,involvedObject.name={group},reason=FailedCreate"
+        ),
+    };
+    let events = cluster.list(&events, &scope, ListBounds::default()).await;
+    newest_failure(&events.ok()?)
+}
+
+/// Of events the newest one's reason and message.
+fn newest_failure(events: &[Value]) -> Option<String> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let at = |event: &Value| {
+        let first = ["lastTimestamp", "eventTime"].into_iter();
+        let mut times = first.map(|key| text(&event[key]));
+        let made = text(&event["metadata"]["creationTimestamp"]);
+        times.find(|time| !time.is_empty()).unwrap_or(made)
+    };
+    let failures = events
+        .iter()
+        .filter(|event| event["reason"] == "FailedCreate");
+    let newest = failures.max_by_key(|event| at(event))?;
+    Some(format!(
+        "no pod can be made: {}: {}",
+        text(&newest["reason"]),
+        text(&newest["message"])
+    ))
+}
+
 async fn pods(
     cluster: &Cluster,
     namespace: &str,
@@ -173,6 +218,7 @@ pub async fn finished(
     let deadline = within.map(|within| Instant::now() + within);
     let mut said = String::new();
     let mut troubled = String::new();
+    let mut next_events = Instant::now();
     loop {
         if stop.is_stopped() {
             return Err(GroupError::Stopped);
@@ -205,8 +251,20 @@ pub async fn finished(
         }
         if status.ready + status.failed < status.count {
             let pending = pods(cluster, namespace, group, "status.phase=Pending").await?;
-            if let Some(trouble) = pending.iter().find_map(trouble) {
-                let text = format!("{group}: {trouble}");
+            let mut found = pending
+                .iter()
+                .find_map(trouble)
+                .map(|trouble| trouble.to_string());
+            if found.is_none()
+                && pending.is_empty()
+                && status.ready == 0
+                && Instant::now() >= next_events
+            {
+                next_events = Instant::now() + EVENTS;
+                found = why_not_made(cluster, namespace, group).await;
+            }
+            if let Some(found) = found {
+                let text = format!("{group}: {found}");
                 if text != troubled {
                     say(&text);
                     troubled = text;
@@ -216,12 +274,58 @@ pub async fn finished(
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Err(GroupError::TimedOut {
                 name: group.to_owned(),
-                last: said,
+                last: if troubled.is_empty() {
+                    said
+                } else {
+                    format!("{said}; {troubled}")
+                },
             });
         }
         tokio::select! {
             () = stop.stopped() => {}
             () = tokio::time::sleep(POLL) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::DirectoryStore;
+
+    #[test]
+    fn the_newest_event_says_why_there_are_no_pods() {
+        let event = |reason: &str, at: &str, message: &str| serde_json::json!({"reason": reason, "lastTimestamp": at, "message": message});
+        let events = [
+            event("FailedCreate", "2026-01-01T00:00:09Z", "quota exceeded"),
+            event(
+                "FailedCreate",
+                "2026-01-01T00:00:01Z",
+                "error looking up service account",
+            ),
+            event("SuccessfulCreate", "2026-01-01T00:01:00Z", "made"),
+        ];
+        assert_eq!(
+            newest_failure(&events).unwrap(),
+            "no pod can be made: FailedCreate: quota exceeded"
+        );
+        assert_eq!(newest_failure(&events[2..]), None);
+    }
+
+    #[tokio::test]
+    async fn a_word_that_cannot_be_read_is_its_runners_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::Directory(DirectoryStore::new(folder.path()));
+        let plan = Plan::new("g", "r", 3, 1);
+        let mail = Mail::new(MailState::Ready, "g-0", "n");
+        store.deliver(0, &plan, mail, b"{}").await.unwrap();
+        std::fs::write(folder.path().join("runner-1.json"), "\0").unwrap();
+        let mut ends = Vec::new();
+        collect(&store, &plan, &mut |runner| ends.push(runner.end))
+            .await
+            .unwrap();
+        assert_eq!(ends[0], End::Reported(b"{}".to_vec()));
+        assert!(matches!(&ends[1], End::Failed(why) if why.contains("runner-1.json")));
+        assert_eq!(ends[2], End::Silent { was_ready: false });
     }
 }

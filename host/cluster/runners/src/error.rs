@@ -19,6 +19,17 @@ pub enum GroupError {
         .0.join(", ")
     )]
     Rights(Vec<String>),
+    /// The account that its pods were to have is not there.
+    #[error(
+        "there is no service account {account} in {namespace}, so no pod of the group could be made; create it, or leave \
+         out `serviceAccount` for an account of the group's own"
+    )]
+    NoAccount {
+        /// Its name.
+        account: String,
+        /// Where it would have to be.
+        namespace: String,
+    },
     /// There is one already.
     #[error(
         "there is a runner group {name} in {namespace} already; `rg delete {name}` removes it, or give this one another name"

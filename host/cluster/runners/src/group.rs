@@ -66,6 +66,17 @@ pub enum SpecError {
         "the grant {0} cannot be given to runners: RBAC's * would give them subresources such as exec and proxy too; name the resources"
     )]
     Wildcard(String),
+    /// A grant that RBAC cannot express at all.
+    #[error(
+        "the grant {grant} cannot be given to runners: RBAC has no rule for every subresource of {resource}; name them, \
+         as in get:{resource}/status"
+    )]
+    EverySubresource {
+        /// The grant.
+        grant: String,
+        /// Its resource.
+        resource: String,
+    },
 }
 
 impl GroupSpec {
@@ -82,7 +93,13 @@ impl GroupSpec {
             return Err(SpecError::NoRunners);
         }
         match self.grants.iter().find(|grant| grant.rule().is_none()) {
-            Some(grant) => Err(SpecError::Wildcard(grant.to_string())),
+            Some(grant) => Err(match grant.every_subresource_of() {
+                Some(resource) if resource != "*" => SpecError::EverySubresource {
+                    grant: grant.to_string(),
+                    resource: resource.to_owned(),
+                },
+                _ => SpecError::Wildcard(grant.to_string()),
+            }),
             None => Ok(()),
         }
     }

@@ -8,7 +8,7 @@ use std::{
 
 use kperf_cluster::{
     RUN_LABEL, RunId, Session,
-    api::{Cluster, Code, DeleteOptions, Scope, patiently},
+    api::{ApiFailure, Cluster, Code, DeleteOptions, Scope, patiently},
     cleanup::{self, CleanReport, RunObjects},
     grant::Grant,
 };
@@ -21,7 +21,8 @@ use crate::{
     error::GroupError,
     group::GroupSpec,
     objects::{self, GROUP_LABEL, NAMESPACE_LABEL, PART_LABEL, PLAN_PART},
-    plan::Plan,
+    plan::{Plan, Reach},
+    rights::check_reach,
 };
 
 /// Objects that are created at once.
@@ -31,17 +32,44 @@ const CLEAN_UP: Duration = Duration::from_secs(60);
 /// Between two looks at a namespace that is to vanish.
 const POLL: Duration = Duration::from_millis(500);
 
-/// Kinds of a group's objects, and whether they are in namespaces.
-const KINDS: &[(&str, &str, bool)] = &[
-    ("batch/v1", "Job", true),
-    ("v1", "Pod", true),
-    ("v1", "ConfigMap", true),
-    ("v1", "ServiceAccount", true),
-    ("rbac.authorization.k8s.io/v1", "Role", true),
-    ("rbac.authorization.k8s.io/v1", "RoleBinding", true),
-    ("rbac.authorization.k8s.io/v1", "ClusterRole", false),
-    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", false),
-    ("flowcontrol.apiserver.k8s.io/v1", "FlowSchema", false),
+/// Longest that the last ConfigMaps may take, if all the time went before them.
+const LAST_OBJECTS: Duration = Duration::from_secs(10);
+
+/// Where objects of a kind are.
+#[derive(Clone, Copy)]
+enum Place {
+    /// In the group's namespace.
+    Group,
+    /// In the namespaces of the load, too.
+    Load,
+    /// In none, and only if the load goes everywhere.
+    Everywhere,
+    /// In none.
+    Cluster,
+}
+
+/// Kinds of a group's objects, but for ConfigMaps, which go last.
+const KINDS: &[(&str, &str, Place)] = &[
+    ("batch/v1", "Job", Place::Group),
+    ("v1", "Pod", Place::Group),
+    ("v1", "ServiceAccount", Place::Group),
+    ("rbac.authorization.k8s.io/v1", "Role", Place::Load),
+    ("rbac.authorization.k8s.io/v1", "RoleBinding", Place::Load),
+    (
+        "rbac.authorization.k8s.io/v1",
+        "ClusterRole",
+        Place::Everywhere,
+    ),
+    (
+        "rbac.authorization.k8s.io/v1",
+        "ClusterRoleBinding",
+        Place::Everywhere,
+    ),
+    (
+        "flowcontrol.apiserver.k8s.io/v1",
+        "FlowSchema",
+        Place::Cluster,
+    ),
 ];
 
 /// Makes everything of a group; its pods run from then on, whatever becomes of this process. If something cannot be made,
@@ -56,6 +84,10 @@ pub async fn create(
 ) -> Result<(), (GroupError, CleanReport)> {
     let nothing = |error| (error, CleanReport::default());
     spec.check().map_err(|error| nothing(error.into()))?;
+    check_account(cluster, spec, stop).await.map_err(nothing)?;
+    check_reach(cluster, &spec.namespace, &Reach::of(&spec.grants))
+        .await
+        .map_err(nothing)?;
     ensure_namespace(cluster, &spec.namespace, stop)
         .await
         .map_err(nothing)?;
@@ -90,6 +122,34 @@ fn grants() -> Vec<Grant> {
     ];
     // They are constants; a test holds them to be grants.
     texts.iter().filter_map(|text| text.parse().ok()).collect()
+}
+
+/// Without its account no pod can be made, and the Job would go on trying.
+async fn check_account(cluster: &Cluster, spec: &GroupSpec, stop: &Stop) -> Result<(), GroupError> {
+    // Every namespace gets `default`, a new one a little later.
+    let Some(account) = spec
+        .service_account
+        .as_deref()
+        .filter(|name| *name != "default")
+    else {
+        return Ok(());
+    };
+    let asked = async {
+        let accounts = patiently(stop, || cluster.kind("v1", "ServiceAccount")).await?;
+        patiently(stop, || cluster.get(&accounts, &spec.namespace, account)).await
+    };
+    match asked.await {
+        Err(failure) if failure.code == Code::NotFound => Err(GroupError::NoAccount {
+            account: account.to_owned(),
+            namespace: spec.namespace.clone(),
+        }),
+        // Who may not see it may be allowed to use it all the same.
+        Ok(_) => Ok(()),
+        Err(failure) if failure.code == Code::Forbidden => Ok(()),
+        Err(failure) => Err(GroupError::api(format!(
+            "looking for service account {account}"
+        ))(failure)),
+    }
 }
 
 async fn ensure_namespace(cluster: &Cluster, name: &str, stop: &Stop) -> Result<(), GroupError> {
@@ -241,31 +301,109 @@ impl Found {
     }
 }
 
-/// Removes everything of a group, wherever it is, and waits until it is gone.
+/// Removes everything of a group, wherever it is, and waits until it is gone. Its plan goes last: as long as anything is
+/// left, the group is found again and its removal can be repeated.
 pub async fn delete(cluster: &Cluster, group: &Found, within: Duration) -> CleanReport {
+    let deadline = Instant::now() + within;
+    let failed = |what: &str, error: String| CleanReport {
+        errors: vec![format!("{what}: {error}")],
+        ..CleanReport::default()
+    };
+    let reach = match reach(cluster, group).await {
+        Ok(reach) => reach,
+        Err(error) => return failed("nothing was deleted", error.to_string()),
+    };
     let mut kinds = Vec::new();
-    for (api_version, kind, namespaced) in KINDS {
-        match cluster.kind(api_version, kind).await {
-            Ok(resource) => {
-                let namespaces = if *namespaced {
-                    BTreeSet::from([group.namespace.clone()])
-                } else {
-                    BTreeSet::new()
-                };
-                kinds.push((resource, namespaces));
+    for (api_version, kind, place) in KINDS {
+        let namespaces = match place {
+            Place::Group => BTreeSet::from([group.namespace.clone()]),
+            Place::Load => {
+                let mut namespaces = reach.namespaces.clone();
+                namespaces.insert(group.namespace.clone());
+                namespaces
             }
+            // Not everybody may look for what was never made.
+            Place::Everywhere if !reach.everywhere => continue,
+            Place::Everywhere | Place::Cluster => BTreeSet::new(),
+        };
+        match cluster.kind(api_version, kind).await {
+            Ok(resource) => kinds.push((resource, namespaces)),
             // A server without the kind has no objects of it.
             Err(failure) if failure.code == Code::NoSuchKind => {}
-            Err(failure) => {
-                return CleanReport {
-                    errors: vec![format!("nothing was deleted: {kind}: {failure}")],
-                    ..CleanReport::default()
-                };
-            }
+            Err(failure) => return failed("nothing was deleted", format!("{kind}: {failure}")),
         }
     }
     let objects = RunObjects::of_kinds(kinds);
-    cleanup::clean(cluster, &group.run, Some(&objects), within, |_| {}).await
+    let clean = cleanup::clean(cluster, &group.run, Some(&objects), within, |_| {}).await;
+    if !clean.is_complete() {
+        return clean;
+    }
+    let left = deadline
+        .saturating_duration_since(Instant::now())
+        .max(LAST_OBJECTS);
+    match delete_config_maps(cluster, group, left).await {
+        Ok(last) => joined(clean, last),
+        Err(failure) => joined(clean, failed("configmaps", failure.to_string())),
+    }
+}
+
+/// Where the rights of the load are. Without a plan it is only known that it was somewhere.
+async fn reach(cluster: &Cluster, group: &Found) -> Result<Reach, GroupError> {
+    match group.plan(cluster).await {
+        Ok(plan) => Ok(plan.reach),
+        Err(GroupError::Api { failure, .. }) if failure.code != Code::NotFound => {
+            Err(GroupError::Api {
+                what: format!("reading the plan of runner group {}", group.name),
+                failure,
+            })
+        }
+        Err(GroupError::Stopped) => Err(GroupError::Stopped),
+        Err(_) => Ok(Reach {
+            everywhere: true,
+            ..Reach::default()
+        }),
+    }
+}
+
+/// All but the plan, then the plan.
+async fn delete_config_maps(
+    cluster: &Cluster,
+    group: &Found,
+    within: Duration,
+) -> Result<CleanReport, ApiFailure> {
+    let never = Stop::new();
+    let config_maps = patiently(&never, || cluster.kind("v1", "ConfigMap")).await?;
+    let others = Scope {
+        namespace: group.namespace.clone(),
+        label_selector: format!("{},{PART_LABEL}!={PLAN_PART}", group.run.selector()),
+        ..Scope::default()
+    };
+    let there = patiently(&never, || cluster.metadata(&config_maps, &others)).await?;
+    if !there.is_empty() {
+        let options = DeleteOptions::default();
+        patiently(&never, || {
+            cluster.delete_collection(&config_maps, &others, &options)
+        })
+        .await?;
+    }
+    let namespaces = BTreeSet::from([group.namespace.clone()]);
+    let objects = RunObjects::of_kinds([(config_maps, namespaces)]);
+    let mut last = cleanup::clean(cluster, &group.run, Some(&objects), within, |_| {}).await;
+    if last.is_complete() && !there.is_empty() {
+        // Those that were gone before it looked.
+        let deleted = last.deleted.entry("configmaps".to_owned()).or_default();
+        *deleted = (*deleted).max(there.len() as u64 + 1);
+    }
+    Ok(last)
+}
+
+fn joined(mut one: CleanReport, other: CleanReport) -> CleanReport {
+    one.deleted.extend(other.deleted);
+    one.left.extend(other.left);
+    one.left_count += other.left_count;
+    one.errors.extend(other.errors);
+    one.notes.extend(other.notes);
+    one
 }
 
 /// Removes a namespace that was made for groups, if there are none any more; whether it did.
@@ -296,10 +434,15 @@ pub async fn delete_namespace(
         uid: namespace["metadata"]["uid"].as_str().map(str::to_owned),
         ..DeleteOptions::default()
     };
-    cluster
-        .delete(&namespaces, "", name, &options)
-        .await
-        .map_err(what())?;
+    match cluster.delete(&namespaces, "", name, &options).await {
+        Ok(()) => {}
+        // It is left to whoever may; another group finds it, as this one did.
+        Err(failure) if failure.code == Code::Forbidden => {
+            tracing::warn!("namespace {name} stays: {failure}");
+            return Ok(false);
+        }
+        Err(failure) => return Err(what()(failure)),
+    }
     let deadline = Instant::now() + within;
     loop {
         match cluster.get(&namespaces, "", name).await {

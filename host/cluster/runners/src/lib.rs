@@ -36,4 +36,6 @@ pub use objects::{GROUP_FOLDER, GROUP_LABEL, NAMESPACE, objects};
 pub use plan::{Plan, Shipped};
 pub use rights::{check_rights, required_rights};
 pub use status::{State, Status, statuses};
-pub use store::{ClusterStore, DirectoryStore, ParseStoreError, Place, Store, StoreError};
+pub use store::{
+    ClusterStore, DeliverError, DirectoryStore, ParseStoreError, Place, Store, StoreError,
+};

@@ -37,6 +37,9 @@ pub struct Mail {
     pub node: String,
     /// When it was ready, by its clock; 0 = never.
     pub ready_unix_us: u64,
+    /// How far its clock is ahead of the API server's, milliseconds, to half a second or so; none if it was not asked.
+    #[serde(default)]
+    pub clock_ahead_ms: Option<i64>,
     /// For people.
     pub message: String,
     /// Parts of its report.
@@ -56,6 +59,7 @@ impl Mail {
             name: name.into(),
             node: node.into(),
             ready_unix_us: 0,
+            clock_ahead_ms: None,
             message: String::new(),
             parts: 0,
             bytes: 0,

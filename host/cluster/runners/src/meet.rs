@@ -5,7 +5,8 @@
 //! the third. Only one start is ever written: the store sees to that.
 //!
 //! A start is a time on the wall clock, a little ahead, so that all hear of it before it comes. Whoever hears of it too
-//! late does not run: load that begins later than the others' is another load.
+//! late does not run: load that begins later than the others' is another load. Nobody waits for a start that is further
+//! ahead than anybody proposes: then clocks differ.
 
 use std::{
     collections::BTreeSet,
@@ -18,18 +19,35 @@ use tokio::time::{Instant, sleep};
 use crate::{
     mail::{Mail, MailState, Start},
     plan::Plan,
-    store::{Store, StoreError},
+    store::{Proposed, Store, StoreError},
 };
 
 /// Waiting for the start once everybody's time is over, for a store that is away meanwhile.
 const LAST_WAIT: Duration = Duration::from_secs(60);
 
+/// How far ahead a start may be, in margins: one is the proposal's, the others are for clocks.
+const MARGINS: u32 = 3;
+
 /// Why a runner does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum MeetError {
     /// The others run by now.
-    #[error("the others began {} ms ago, before this runner was ready", .0.as_millis())]
+    #[error(
+        "the others began {} ms ago: this runner heard of it too late, or its clock is ahead of theirs",
+        .0.as_millis()
+    )]
     Late(Duration),
+    /// The start is further ahead than anybody proposes.
+    #[error(
+        "the others begin in {} s, and starts are agreed on at most {} s ahead: this runner's clock is behind theirs",
+        .ahead.as_secs(), .margin.as_secs_f32().ceil()
+    )]
+    FarAhead {
+        /// How far.
+        ahead: Duration,
+        /// How far it may be.
+        margin: Duration,
+    },
     /// Nobody wrote a start.
     #[error("no start was agreed on within {} s", .0.as_secs())]
     NoStart(Duration),
@@ -82,16 +100,20 @@ async fn wait(store: &Store, plan: &Plan, runner: u32) -> Result<Start, MeetErro
     let mut others = Others::of(plan, runner);
     loop {
         if let Some(start) = store.start().await? {
-            return in_time(start);
+            return in_time(start, now_us(), store.margin(plan));
         }
         if Instant::now() >= leads_from {
             let is_over = ready.elapsed() >= plan.ready_timeout();
             others.look(store, is_over).await?;
             if others.waiting.is_empty() || is_over {
-                let start = others.start(plan, runner, now_us() + us(store.margin(plan)));
-                store.propose(&start).await?;
-                // Whoever was first has written it.
-                continue;
+                // The time is that of this try: what is written late would be over when the others read it.
+                let margin = store.margin(plan);
+                let start = others.start(plan, runner, now_us() + us(margin));
+                match store.propose(&start, margin / 2).await? {
+                    // Whoever was first has written it.
+                    Proposed::Written | Proposed::Another => continue,
+                    Proposed::Unheard => {}
+                }
             }
         }
         if Instant::now() >= ends {
@@ -101,10 +123,15 @@ async fn wait(store: &Store, plan: &Plan, runner: u32) -> Result<Start, MeetErro
     }
 }
 
-fn in_time(start: Start) -> Result<Start, MeetError> {
-    match now_us().checked_sub(start.start_unix_us) {
-        None | Some(0) => Ok(start),
-        Some(late) => Err(MeetError::Late(Duration::from_micros(late))),
+fn in_time(start: Start, now_us: u64, margin: Duration) -> Result<Start, MeetError> {
+    let late = Duration::from_micros(now_us.saturating_sub(start.start_unix_us));
+    let ahead = Duration::from_micros(start.start_unix_us.saturating_sub(now_us));
+    if !late.is_zero() {
+        Err(MeetError::Late(late))
+    } else if ahead > margin * MARGINS {
+        Err(MeetError::FarAhead { ahead, margin })
+    } else {
+        Ok(start)
     }
 }
 
@@ -129,7 +156,16 @@ impl Others {
         self.waiting.retain(|other| !dead.contains(other));
         self.dead.extend(dead);
         for other in self.waiting.clone() {
-            match store.mail(other).await?.map(|mail| mail.state) {
+            let state = match store.mail(other).await {
+                Ok(mail) => mail.map(|mail| mail.state),
+                // What one left that cannot be read is no reason for the others not to run.
+                Err(error) if error.is_of_one => {
+                    tracing::warn!("runner {other} is taken as not ready: {error}");
+                    None
+                }
+                Err(error) => return Err(error),
+            };
+            match state {
                 Some(MailState::Failed) => {
                     self.dead.insert(other);
                     self.waiting.remove(&other);
@@ -250,6 +286,33 @@ mod tests {
         assert_eq!(later.await.unwrap().unwrap().ready, 2);
     }
 
+    #[test]
+    fn a_start_far_ahead_is_another_clocks() {
+        let start = |start_unix_us| Start {
+            start_unix_us,
+            ready: 1,
+            missing: Vec::new(),
+            by: 0,
+        };
+        let margin = Duration::from_secs(2);
+        let at = |ms: u64| in_time(start(1_000_000_000 + ms * 1000), 1_000_000_000, margin);
+        at(2_000).unwrap();
+        at(5_000).unwrap();
+        let error = at(3_600_000).unwrap_err().to_string();
+        assert!(error.contains("clock is behind"), "{error}");
+        let error = in_time(start(1), 2_000_001, margin).unwrap_err();
+        assert!(error.to_string().contains("clock is ahead"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_not_ready() {
+        let (folder, store, plan) = world(2, 600);
+        std::fs::write(folder.path().join("runner-1.json"), "{").unwrap();
+        let starts = all(&store, &plan, [0]).await;
+        let start = starts[0].as_ref().unwrap();
+        assert_eq!((start.ready, &start.missing), (1, &vec![1]));
+    }
+
     #[tokio::test]
     async fn a_stop_ends_the_wait() {
         let (_folder, store, plan) = world(2, 60_000);
@@ -257,5 +320,103 @@ mod tests {
         stop.stop();
         let met = meet(&Store::Directory(store), &plan, 0, &mail(), &stop).await;
         assert!(matches!(met, Err(MeetError::Stopped)), "{met:?}");
+    }
+
+    /// A server with one ConfigMap that asks to come back for a while before it is written.
+    struct BusyServer {
+        listener: tokio::net::TcpListener,
+        since: Instant,
+        busy: Duration,
+        data: serde_json::Value,
+        version: u32,
+    }
+
+    impl BusyServer {
+        async fn serve(mut self) {
+            use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
+            loop {
+                let (stream, _) = self.listener.accept().await.unwrap();
+                let mut stream = tokio::io::BufReader::new(stream);
+                let (mut head, mut length) = (String::new(), 0);
+                loop {
+                    let mut line = String::new();
+                    stream.read_line(&mut line).await.unwrap();
+                    let lower = line.to_ascii_lowercase();
+                    if let Some(text) = lower.strip_prefix("content-length:") {
+                        length = text.trim().parse().unwrap();
+                    }
+                    if line.trim().is_empty() {
+                        break;
+                    }
+                    head.push_str(&line);
+                }
+                let mut body = vec![0; length];
+                stream.read_exact(&mut body).await.unwrap();
+                let (status, answer) = self.answer(&head, &body);
+                let text = answer.to_string();
+                let answer = format!(
+                    "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nRetry-After: 1\r\n\
+                     Connection: close\r\nContent-Length: {}\r\n\r\n{text}",
+                    text.len()
+                );
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                stream.shutdown().await.ok();
+            }
+        }
+
+        fn answer(&mut self, head: &str, body: &[u8]) -> (&'static str, serde_json::Value) {
+            use serde_json::json;
+            for (path, version, plural, kind) in [
+                ("GET /api/v1 ", "v1", "configmaps", "ConfigMap"),
+                ("GET /apis/batch/v1 ", "batch/v1", "jobs", "Job"),
+            ] {
+                if head.starts_with(path) {
+                    let resources = json!([{
+                        "name": plural, "singularName": "", "namespaced": true, "kind": kind,
+                        "verbs": ["get", "patch"],
+                    }]);
+                    let list = json!({
+                        "kind": "APIResourceList", "groupVersion": version, "resources": resources,
+                    });
+                    return ("200 OK", list);
+                }
+            }
+            if head.starts_with("PATCH ") {
+                if self.since.elapsed() < self.busy {
+                    let status = json!({"kind": "Status", "status": "Failure", "code": 429});
+                    return ("429 Too Many Requests", status);
+                }
+                let patch: serde_json::Value = serde_json::from_slice(body).unwrap();
+                self.data = patch["data"].clone();
+                self.version += 1;
+            }
+            let object = json!({
+                "metadata": {"name": "g.start", "resourceVersion": self.version.to_string()},
+                "data": self.data,
+            });
+            ("200 OK", object)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_start_that_is_written_late_is_still_ahead() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = BusyServer {
+            listener,
+            since: Instant::now(),
+            // Longer than the margin.
+            busy: Duration::from_millis(2_500),
+            data: serde_json::json!({}),
+            version: 1,
+        };
+        let config = kube::Config::new(url.parse().unwrap());
+        let cluster = kperf_cluster::api::Cluster::new(config).unwrap();
+        let store = crate::store::ClusterStore::new(cluster, "n", "g", Stop::new());
+        let plan = Plan::new("g", "r", 1, 1);
+        let serving = tokio::spawn(server.serve());
+        let start = wait(&Store::Cluster(store), &plan, 0).await.unwrap();
+        assert_eq!((start.by, start.ready), (0, 1));
+        serving.abort();
     }
 }

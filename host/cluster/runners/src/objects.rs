@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use crate::{
     bundle::{PLAN_FILE, PROFILE_FILE},
     group::GroupSpec,
+    plan::Reach,
 };
 
 /// The namespace of kperf's runner groups.
@@ -43,27 +44,29 @@ const USER: u32 = 65532;
 /// Longer than a runner needs to write down what it has.
 const GRACE_SECONDS: u32 = 30;
 
+// No name of a group or namespace has a dot, so that none of these can be meant by another group's.
+
 /// The ConfigMap in which a runner leaves word, and the first part of its report.
 pub(crate) fn mailbox(group: &str, runner: u32) -> String {
-    format!("{group}-runner-{runner}")
+    format!("{group}.runner-{runner}")
 }
 
 /// The ConfigMap of one part of a runner's report.
 pub(crate) fn mailbox_part(group: &str, runner: u32, part: usize) -> String {
     match part {
         0 => mailbox(group, runner),
-        part => format!("{}-{part}", mailbox(group, runner)),
+        part => format!("{}.{part}", mailbox(group, runner)),
     }
 }
 
 /// The ConfigMap of the start.
 pub(crate) fn start_object(group: &str) -> String {
-    format!("{group}-start")
+    format!("{group}.start")
 }
 
 /// Names of what has no namespace, or is in another one.
 fn elsewhere(spec: &GroupSpec) -> String {
-    format!("kperf-runners-{}-{}", spec.namespace, spec.name)
+    format!("kperf-runners.{}.{}", spec.namespace, spec.name)
 }
 
 /// Everything of a group, in the order in which it is created; the namespace is not the group's.
@@ -131,16 +134,18 @@ fn config_map(spec: &GroupSpec, name: &str, part: &str) -> Value {
 
 fn plan(spec: &GroupSpec) -> Value {
     let mut object = config_map(spec, &spec.name, PLAN_PART);
+    let mut plan = spec.bundle.plan.clone();
+    plan.reach = Reach::of(&spec.grants);
     object["immutable"] = json!(true);
     object["data"] = json!({
-        PLAN_FILE: spec.bundle.plan_text(),
+        PLAN_FILE: plan.text(),
         PROFILE_FILE: spec.bundle.profile,
     });
     object
 }
 
 fn component_name(spec: &GroupSpec, number: usize) -> String {
-    format!("{}-component-{number}", spec.name)
+    format!("{}.component-{number}", spec.name)
 }
 
 fn components(spec: &GroupSpec) -> impl Iterator<Item = Value> {
@@ -430,10 +435,42 @@ mod tests {
         assert_eq!(job["spec"]["backoffLimitPerIndex"], 0);
         let sources = &template["spec"]["volumes"][0]["projected"]["sources"];
         assert_eq!(sources.as_array().unwrap().len(), 2);
-        assert_eq!(sources[1]["configMap"]["name"], "lists-component-0");
+        assert_eq!(sources[1]["configMap"]["name"], "lists.component-0");
         let affinity = &template["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
         let expression = &affinity["nodeSelectorTerms"][0]["matchExpressions"][0];
         assert_eq!(expression["values"], json!(["x", "y"]));
+    }
+
+    #[test]
+    fn no_group_can_take_anothers_name() {
+        let named = |namespace: &str, name: &str| {
+            let mut spec = spec();
+            (spec.namespace, spec.name) = (namespace.to_owned(), name.to_owned());
+            spec.check().unwrap();
+            let names = objects(&spec).into_iter().map(|object| {
+                let at = |key: &str| object["metadata"][key].to_string();
+                format!("{} {} {}", object["kind"], at("namespace"), at("name"))
+            });
+            names.collect::<std::collections::BTreeSet<String>>()
+        };
+        for (one, other) in [
+            (("a", "b-c"), ("a-b", "c")),
+            (("a", "b"), ("a", "b-runner-1")),
+            (("a", "b"), ("a", "b-start")),
+            (("a", "b"), ("a", "b-component-0")),
+            (("a", "b-runner-1"), ("a", "b-runner-1-1")),
+        ] {
+            let (one, other) = (named(one.0, one.1), named(other.0, other.1));
+            assert_eq!(one.intersection(&other).next(), None);
+        }
+    }
+
+    #[test]
+    fn the_plan_says_where_the_load_has_rights() {
+        let text = objects(&spec())[0]["data"][PLAN_FILE].clone();
+        let plan: Plan = serde_json::from_str(text.as_str().unwrap()).unwrap();
+        assert!(plan.reach.everywhere);
+        assert_eq!(plan.reach.namespaces, ["a".to_owned()].into());
     }
 
     #[test]
@@ -444,7 +481,7 @@ mod tests {
         assert_eq!(own["metadata"]["namespace"], "load");
         let names = own["rules"][0]["resourceNames"].as_array().unwrap();
         assert_eq!(names.len(), 7);
-        assert!(names.contains(&json!("lists-runner-2-1")));
+        assert!(names.contains(&json!("lists.runner-2.1")));
         assert!(!names.contains(&json!("lists")));
         assert_eq!(own["rules"][0]["verbs"], json!(["get", "patch"]));
         assert_eq!(roles[1]["metadata"]["namespace"], "a");

@@ -1,7 +1,8 @@
 //! What all runners of a group agree on beforehand: the file `group.json`.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
+use kperf_cluster::grant::Grant;
 use serde::{Deserialize, Serialize};
 
 /// Identifies the format and its version.
@@ -34,6 +35,28 @@ pub struct Plan {
     pub(crate) profile_sha256: String,
     /// Components that do not come with the program.
     pub components: Vec<Shipped>,
+    /// Where the runners have rights for their load: what has to be removed with the group.
+    #[serde(default)]
+    pub(crate) reach: Reach,
+}
+
+/// Where the load of a group may do something.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reach {
+    /// In these namespaces.
+    pub(crate) namespaces: BTreeSet<String>,
+    /// In the whole cluster.
+    pub(crate) everywhere: bool,
+}
+
+impl Reach {
+    pub(crate) fn of(grants: &[Grant]) -> Self {
+        let namespaces = grants.iter().filter_map(Grant::namespace);
+        Self {
+            namespaces: namespaces.map(str::to_owned).collect(),
+            everywhere: grants.iter().any(|grant| grant.namespace().is_none()),
+        }
+    }
 }
 
 /// A component on its way to the runners.
@@ -66,7 +89,15 @@ impl Plan {
             ready_timeout_ms: 60_000,
             profile_sha256: String::new(),
             components: Vec::new(),
+            reach: Reach::default(),
         }
+    }
+
+    /// As its file.
+    #[must_use]
+    pub fn text(&self) -> String {
+        // Texts and numbers: nothing that JSON cannot express.
+        serde_json::to_string_pretty(self).unwrap_or_default()
     }
 
     /// How long those that are ready wait for the others.

@@ -22,6 +22,8 @@ pub struct StoreError {
     pub what: String,
     /// Why it failed.
     pub reason: String,
+    /// Whether it is about this one thing, which is damaged or gone, and not about the store.
+    pub is_of_one: bool,
 }
 
 impl StoreError {
@@ -29,8 +31,49 @@ impl StoreError {
         Self {
             what: what.into(),
             reason: reason.to_string(),
+            is_of_one: false,
         }
     }
+
+    /// About one thing that is damaged or gone.
+    pub(crate) fn of_one(what: impl Into<String>, reason: impl fmt::Display) -> Self {
+        Self {
+            is_of_one: true,
+            ..Self::new(what, reason)
+        }
+    }
+}
+
+/// What became of a proposal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proposed {
+    /// It is the start.
+    Written,
+    /// There is one already.
+    Another,
+    /// The store did not answer in time, or asks to come back; it was not written, as far as that can be told.
+    Unheard,
+}
+
+/// Why a report was not left.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeliverError {
+    /// It does not fit, and will not the next time.
+    #[error(
+        "it has {bytes} bytes when compressed, which is {parts} parts, and this group has room for {room}; \
+         give the group more (reportParts)"
+    )]
+    TooLarge {
+        /// Compressed.
+        bytes: usize,
+        /// What it would take.
+        parts: usize,
+        /// What there is.
+        room: u32,
+    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Where a store is: `kube:NAMESPACE/GROUP` or `dir:PATH`.
@@ -128,10 +171,14 @@ impl Store {
         }
     }
 
-    /// Writes the start unless there is one; whether it was written.
-    pub(crate) async fn propose(&self, start: &Start) -> Result<bool, StoreError> {
+    /// Writes the start unless there is one: one try, within a time.
+    pub(crate) async fn propose(
+        &self,
+        start: &Start,
+        within: Duration,
+    ) -> Result<Proposed, StoreError> {
         match self {
-            Self::Cluster(store) => store.propose(start).await,
+            Self::Cluster(store) => store.propose(start, within).await,
             Self::Directory(store) => store.propose(start),
         }
     }
@@ -154,20 +201,16 @@ impl Store {
         plan: &Plan,
         mail: Mail,
         report: &[u8],
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), DeliverError> {
         let parcel = Parcel::pack(report);
         let parts = parcel.parts.len();
         let is_cluster = matches!(self, Self::Cluster(_));
         if is_cluster && parts > plan.report_parts as usize {
-            return Err(StoreError::new(
-                "leaving the report",
-                format!(
-                    "it has {} bytes when compressed, which is {parts} parts, and this group has room for {}; \
-                     give the group more (reportParts), or measure without --raw-data",
-                    parcel.packed_bytes(),
-                    plan.report_parts
-                ),
-            ));
+            return Err(DeliverError::TooLarge {
+                bytes: parcel.packed_bytes(),
+                parts,
+                room: plan.report_parts,
+            });
         }
         let mail = Mail {
             state: MailState::Done,
@@ -177,9 +220,10 @@ impl Store {
             ..mail
         };
         match self {
-            Self::Cluster(store) => store.deliver(runner, &mail, &parcel.parts).await,
-            Self::Directory(store) => store.deliver(runner, &mail, &parcel.parts),
+            Self::Cluster(store) => store.deliver(runner, &mail, &parcel.parts).await?,
+            Self::Directory(store) => store.deliver(runner, &mail, &parcel.parts)?,
         }
+        Ok(())
     }
 
     /// The report that a mail speaks of.
@@ -192,7 +236,16 @@ impl Store {
             Self::Directory(store) => store.packed(runner, mail.parts)?,
         };
         parcel::unpack(&packed, mail.bytes, &mail.sha256)
-            .map_err(|error| StoreError::new(format!("the report of runner {runner}"), error))
+            .map_err(|error| StoreError::of_one(format!("the report of runner {runner}"), error))
+    }
+
+    /// How far this machine's clock is ahead of that of the store's server, milliseconds, to half a second or so; none
+    /// if that is not known, or there is no server.
+    pub async fn clock_ahead_ms(&self) -> Option<i64> {
+        match self {
+            Self::Cluster(store) => store.clock_ahead_ms().await,
+            Self::Directory(_) => None,
+        }
     }
 
     /// Between two looks of one runner.

@@ -76,6 +76,13 @@ impl RetryLimits {
     }
 }
 
+/// Whether another try of a call that may be repeated is worth it.
+pub(crate) fn may_pass(failure: &ApiFailure) -> bool {
+    RetryLimits::default()
+        .wait(failure, Repeatable::Yes, 1, 0.0)
+        .is_some()
+}
+
 impl ApiFailure {
     /// An answer that made no sense will make none the next time.
     fn code_allows_repeat(&self) -> bool {

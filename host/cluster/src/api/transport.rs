@@ -65,6 +65,14 @@ impl Transport {
 
     /// Sends and reads the answer to its end; anything but 2xx is a failure.
     pub(crate) async fn send(&self, outgoing: &Outgoing<'_>) -> Result<Bytes, ApiFailure> {
+        self.exchange(outgoing).await.map(|(_, body)| body)
+    }
+
+    /// The same with the headers of the answer.
+    pub(crate) async fn exchange(
+        &self,
+        outgoing: &Outgoing<'_>,
+    ) -> Result<(HeaderMap, Bytes), ApiFailure> {
         let what = || {
             let path = outgoing.path.split('?').next().unwrap_or_default();
             format!("{} {path}", outgoing.method)
@@ -108,7 +116,7 @@ impl Transport {
                 Err(_) => return Err(ApiFailure::deadline(&what(), self.deadline)),
             };
         if (200..300).contains(&status) {
-            Ok(body)
+            Ok((headers, body))
         } else {
             Err(ApiFailure::answer(&what(), status, &headers, &body))
         }

@@ -357,4 +357,31 @@ fn a_rule_of_rbac_is_no_more_than_the_grant() {
     assert_eq!(every["verbs"].as_array().unwrap().len(), Verb::ALL.len());
     assert!(!every["verbs"].to_string().contains('*'));
     assert_eq!(rule("get:*"), None);
+    // RBAC knows `*/log`, but no `pods/*`.
+    assert_eq!(rule("get:pods/*"), None);
+    let named = "get:pods@a".parse::<Grant>().unwrap();
+    let named = named.of_objects(["p".to_owned()]);
+    assert_eq!(
+        named.rule().unwrap()["resourceNames"],
+        serde_json::json!(["p"])
+    );
+}
+
+#[test]
+fn who_has_grants_alone_has_no_namespace_and_makes_none() {
+    let asked = Request {
+        verb: Verb::Create,
+        group: "",
+        resource: "namespaces",
+        subresource: "",
+        namespace: None,
+        name: Some("mine"),
+    };
+    assert!(decide(&Policy::default(), &asked).is_ok());
+    assert!(decide_by_grants(&[], &asked).is_err());
+    let grants = ["create:namespaces".parse::<Grant>().unwrap()];
+    assert!(decide_by_grants(&grants, &asked).is_ok());
+    // A grant for some objects is none for the others.
+    let grants = [grants[0].clone().of_objects(["other".to_owned()])];
+    assert!(decide_by_grants(&grants, &asked).is_err());
 }

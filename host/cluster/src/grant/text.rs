@@ -70,6 +70,7 @@ fn parse(text: &str) -> Result<Grant, String> {
         resource: resource.to_owned(),
         subresource: subresource.to_owned(),
         namespace,
+        names: BTreeSet::new(),
     })
 }
 

@@ -15,6 +15,7 @@ use crate::{
     exit::{Exit, Failed, OrExit as _},
     export::Exports,
     live::Live,
+    merge,
     plugins::Plugins,
     run::deliver,
     runner_group::{Outcome, Running},
@@ -165,8 +166,7 @@ fn print(
     let report = outcome.into_report()?;
     let outputs = output::prepare(&of_group(outputs, name), plugins)?;
     let on_stderr = outputs.iter().any(|output| output.destination.is_stdout());
-    let missed = report.summary.thresholds.iter().any(|one| !one.passed);
-    let failed = report.summary.ended == "failed";
+    let exit = merge::exit(&report.summary, missing);
     let exports = Exports::begin(outputs, &report.summary.run_id)?;
     for interval in report.intervals {
         exports.interval(interval);
@@ -177,15 +177,8 @@ fn print(
             "{missing} of {count} runners of group {name} are missing in this result"
         ));
     }
-    Ok(if failed {
-        Exit::Plugin
-    } else if missing > 0 {
-        Exit::Failure
-    } else if missed {
-        Exit::Missed
-    } else if undelivered {
-        Exit::Output
-    } else {
-        Exit::Success
+    Ok(match exit {
+        Exit::Success if undelivered => Exit::Output,
+        exit => exit,
     })
 }

@@ -1,19 +1,22 @@
 //! A store of ConfigMaps. All of them were made with the group: a runner's account may get and patch these, by name, and
 //! create, list or delete nothing.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use kperf_cluster::api::{ApiFailure, Cluster, Code, PatchType, Resource, patiently};
+use kperf_cluster::api::{ApiFailure, Cluster, Code, PatchType, Resource, once, patiently};
 use kperf_load::Stop;
 use serde_json::{Value, json};
 
-use super::StoreError;
+use super::{Proposed, StoreError};
 use crate::{
     mail::{Mail, Start},
     objects::{RUNNER_STATE_LABEL, mailbox, mailbox_part, start_object},
     status::indexes,
 };
+
+/// A server that takes longer to say what time it is says nothing about it.
+const CLOCK_WITHIN: Duration = Duration::from_secs(2);
 
 /// ConfigMaps of one group.
 #[derive(Clone, Debug)]
@@ -43,6 +46,17 @@ impl ClusterStore {
         self
     }
 
+    /// None when the server does not say, or not soon: nobody waits long for that.
+    pub(super) async fn clock_ahead_ms(&self) -> Option<i64> {
+        match once(CLOCK_WITHIN, self.cluster.clock_ahead_ms()).await {
+            Ok(asked) => asked.flatten(),
+            Err(failure) => {
+                tracing::debug!("the server's clock is not known: {failure}");
+                None
+            }
+        }
+    }
+
     async fn kind(&self, api_version: &str, kind: &str) -> Result<Arc<Resource>, ApiFailure> {
         patiently(&self.stop, || self.cluster.kind(api_version, kind)).await
     }
@@ -55,8 +69,13 @@ impl ClusterStore {
             })
             .await
         };
-        read.await
-            .map_err(|failure| StoreError::new(format!("reading ConfigMap {name}"), failure))
+        read.await.map_err(|failure| {
+            let what = format!("reading ConfigMap {name}");
+            match failure.code {
+                Code::NotFound => StoreError::of_one(what, failure),
+                _ => StoreError::new(what, failure),
+            }
+        })
     }
 
     async fn patch(&self, name: &str, patch: &Value) -> Result<(), ApiFailure> {
@@ -104,20 +123,35 @@ impl ClusterStore {
         parsed(&name, &self.get(&name).await?["data"]["start"])
     }
 
-    pub(super) async fn propose(&self, start: &Start) -> Result<bool, StoreError> {
+    pub(super) async fn propose(
+        &self,
+        start: &Start,
+        within: Duration,
+    ) -> Result<Proposed, StoreError> {
         let name = start_object(&self.group);
-        let object = self.get(&name).await?;
-        if !object["data"]["start"].is_null() {
-            return Ok(false);
-        }
-        // Only if nobody wrote it meanwhile.
-        let patch = json!({
-            "metadata": {"resourceVersion": object["metadata"]["resourceVersion"]},
-            "data": {"start": text(start)},
-        });
-        match self.patch(&name, &patch).await {
-            Ok(()) => Ok(true),
-            Err(failure) if failure.code == Code::Conflict => Ok(false),
+        let (cluster, namespace) = (&self.cluster, &self.namespace);
+        let proposing = async {
+            let config_maps = cluster.kind("v1", "ConfigMap").await?;
+            let object = cluster.get(&config_maps, namespace, &name).await?;
+            if !object["data"]["start"].is_null() {
+                return Ok(Proposed::Another);
+            }
+            // Only if nobody wrote it meanwhile.
+            let patch = json!({
+                "metadata": {"resourceVersion": object["metadata"]["resourceVersion"]},
+                "data": {"start": text(start)},
+            });
+            let patch = patch.to_string();
+            let patched =
+                cluster.patch(&config_maps, namespace, &name, "", PatchType::Merge, patch);
+            match patched.await {
+                Ok(_) => Ok(Proposed::Written),
+                Err(failure) if failure.code == Code::Conflict => Ok(Proposed::Another),
+                Err(failure) => Err(failure),
+            }
+        };
+        match once(within, proposing).await {
+            Ok(proposed) => Ok(proposed.unwrap_or(Proposed::Unheard)),
             Err(failure) => Err(StoreError::new(
                 format!("writing ConfigMap {name}"),
                 failure,
@@ -167,7 +201,7 @@ impl ClusterStore {
             let text = object["binaryData"]["gz"].as_str().unwrap_or_default();
             let bytes = STANDARD
                 .decode(text)
-                .map_err(|error| StoreError::new(format!("reading ConfigMap {name}"), error))?;
+                .map_err(|error| StoreError::of_one(format!("reading ConfigMap {name}"), error))?;
             packed.extend(bytes);
         }
         Ok(packed)
@@ -187,5 +221,5 @@ fn parsed<T: serde::de::DeserializeOwned>(
         .as_str()
         .map(serde_json::from_str)
         .transpose()
-        .map_err(|error| StoreError::new(format!("reading ConfigMap {name}"), error))
+        .map_err(|error| StoreError::of_one(format!("reading ConfigMap {name}"), error))
 }

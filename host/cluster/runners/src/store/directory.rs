@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::StoreError;
+use super::{Proposed, StoreError};
 use crate::mail::{Mail, Start};
 
 const START: &str = "start.json";
@@ -58,7 +58,7 @@ impl DirectoryStore {
     fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StoreError> {
         let path = self.path(name);
         let reading = |error: &dyn std::fmt::Display| {
-            StoreError::new(format!("reading {}", path.display()), error)
+            StoreError::of_one(format!("reading {}", path.display()), error)
         };
         match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes)
@@ -81,15 +81,15 @@ impl DirectoryStore {
         self.read(START)
     }
 
-    pub(super) fn propose(&self, start: &Start) -> Result<bool, StoreError> {
+    pub(super) fn propose(&self, start: &Start) -> Result<Proposed, StoreError> {
         let path = self.path(START);
         let written = self
             .temporary(&json(start))
             .map_err(|error| writing(&path, error))?
             .persist_noclobber(&path);
         match written {
-            Ok(_) => Ok(true),
-            Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Ok(_) => Ok(Proposed::Written),
+            Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Ok(Proposed::Another),
             Err(error) => Err(writing(&path, error.error)),
         }
     }
@@ -121,8 +121,9 @@ impl DirectoryStore {
         let mut packed = Vec::new();
         for part in 0..parts as usize {
             let path = self.path(&report_file(runner, part));
-            let bytes = fs::read(&path)
-                .map_err(|error| StoreError::new(format!("reading {}", path.display()), error))?;
+            let bytes = fs::read(&path).map_err(|error| {
+                StoreError::of_one(format!("reading {}", path.display()), error)
+            })?;
             packed.extend(bytes);
         }
         Ok(packed)
