@@ -9,13 +9,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::{BufRead as _, BufReader},
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Stdio},
     time::Duration,
 };
 
-use kperf_tests::{Kperf, build_plugin, finish, kperf, pushgateway::Pushgateway, repository};
+use kperf_tests::{Kperf, build_plugin, finish, kperf, pushgateway::Pushgateway, repository, wait};
 use serde_json::Value;
 use tool_samples::{Expected, Sample};
 
@@ -266,6 +267,15 @@ fn pairs_on_this_machine() {
     assert!(ran.stdout.contains("threshold kept"), "{}", ran.stdout);
     ran.says(&["3 of 3 workers", "[6/6] "]);
     assert_eq!(most_busy(&kperf.path("state/journal.jsonl")), 2);
+    // On another port it is another run, whose numbers are not those of this one.
+    let another = net_run(
+        &kperf,
+        "iperf3-tcp",
+        &["--workers", "3", "--state", "state"],
+    );
+    finish(another, LIMIT)
+        .expect(1)
+        .says(&["another run", "journal.jsonl"]);
 
     let results = kperf.json("results.json");
     let results = results["results"].as_array().unwrap();
@@ -665,6 +675,49 @@ fn a_third_partys_tool_between_workers() {
     assert_eq!(ran.stdout.matches("bit/s").count(), 4, "{}", ran.stdout);
 }
 
+/// Ctrl-C while workers are awaited: nothing was measured, and who waits for the outcome is told so.
+#[test]
+fn stopped_before_the_first_task() {
+    let kperf = kperf!();
+    kperf.write("what.yaml", "benchmark: iperf3-tcp\n");
+    let mut child = kperf
+        .command(&[
+            "net",
+            "orchestrator",
+            "--config",
+            "what.yaml",
+            "--listen",
+            "127.0.0.1:0",
+            "--tls",
+            "tls",
+            "--state",
+            "state",
+            "--workers",
+            "2",
+            "--timeout",
+            "2m",
+            "--results",
+            "results.json",
+            "--output",
+            "json=r.json",
+        ])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("0 of 2 workers")));
+    let stopped = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(stopped.unwrap().success());
+    let status = wait(&mut child, LIMIT).expect("it ends");
+    assert_eq!(status.code(), Some(130), "{:?}", lines.collect::<Vec<_>>());
+    let report = kperf.json("r.json");
+    assert!(metrics(&report, "network_success").is_empty());
+    assert_eq!(kperf.json("results.json")["end"], "stopped");
+}
+
 #[test]
 fn mistakes_of_a_network_run_are_said() {
     let kperf = kperf!();
@@ -686,6 +739,8 @@ fn mistakes_of_a_network_run_are_said() {
         .says(&["`within` is missing", "PATH [METRIC] within N% of PATH"]);
     run(&["--tolerance", "loopback6 within 10% of loopback"], 2).says(&["`loopback6`", "--path"]);
     run(&["--path", "pod"], 2).says(&["`pod`", "loopback and loopback6"]);
+    run(&["--results", "no-folder/r.json"], 2).says(&["--results", "no-folder/r.json"]);
+    run(&["--allow", "iperf3"], 2).says(&["--allow", "`iperf3` is allowed already"]);
     run(&["--pairs", "next-door"], 2).says(&["next-door", "same-node", "other-zone"]);
     run(&["--pairs", "other-node"], 2).says(&[
         "no pair",

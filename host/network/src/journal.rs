@@ -25,7 +25,9 @@ pub const JOURNAL: &str = "journal.jsonl";
 enum Line {
     /// The first: what is measured.
     Run(RunIdentity),
-    /// The second: who takes part.
+    /// The total time begins, in milliseconds since 1970.
+    Begun { unix_ms: u64 },
+    /// Who takes part.
     Workers(Vec<WorkerInfo>),
     /// A task has a new state, which is not its last.
     State {
@@ -35,6 +37,8 @@ enum Line {
     },
     /// A task has ended.
     Ended(Box<TaskRecord>),
+    /// The orchestrator ended in order: whoever goes on does so with a new total time.
+    Paused {},
 }
 
 /// What must be equal for a run to be the same run.
@@ -45,6 +49,12 @@ pub(crate) struct RunIdentity {
     pub(crate) samples: u32,
     #[serde(default)]
     pub(crate) selection: Selection,
+    /// How many were to come.
+    #[serde(default)]
+    pub(crate) workers: usize,
+    /// What the variants run.
+    #[serde(default)]
+    pub(crate) plans: Vec<String>,
 }
 
 /// The open journal of a run.
@@ -56,11 +66,17 @@ pub(crate) struct Journal {
     pub(crate) workers: Option<Vec<WorkerInfo>>,
     /// Tasks that ended before the orchestrator was started again.
     pub(crate) ended: Vec<TaskRecord>,
+    /// When the total time began.
+    pub(crate) begun_unix_ms: u64,
 }
 
 impl Journal {
     /// Opens the journal in a directory, or begins one. Only one process has it at a time.
-    pub(crate) fn open(directory: &Path, identity: &RunIdentity) -> Result<Self, NetworkError> {
+    pub(crate) fn open(
+        directory: &Path,
+        identity: &RunIdentity,
+        now_unix_ms: u64,
+    ) -> Result<Self, NetworkError> {
         let path = directory.join(JOURNAL);
         let failed = |error: std::io::Error| NetworkError::file(&path, error);
         create_dir_all(directory).map_err(failed)?;
@@ -92,8 +108,10 @@ impl Journal {
             file,
             workers: None,
             ended: Vec::new(),
+            begun_unix_ms: now_unix_ms,
         };
         let mut found = None;
+        let mut begun = None;
         for (number, line) in text
             .split(|byte| *byte == b'\n')
             .filter(|line| !line.is_empty())
@@ -110,6 +128,8 @@ impl Journal {
                 Line::Run(identity) => found = Some(identity),
                 Line::Workers(workers) => journal.workers = Some(workers),
                 Line::State { .. } => {}
+                Line::Begun { unix_ms } => begun = Some(unix_ms),
+                Line::Paused {} => begun = None,
                 Line::Ended(record) => journal.ended.push(*record),
             }
         }
@@ -118,16 +138,36 @@ impl Journal {
             Some(found) if found == *identity => {}
             Some(found) => {
                 let message = format!(
-                    "it is of another run ({}, {} variants, {} samples; {}); choose another directory or remove the file",
+                    "it is of another run ({}, {} variants, {} samples, {} workers; {}{}); choose another directory or \
+                     remove the file",
                     found.benchmark,
                     found.variants.len(),
                     found.samples,
-                    found.selection
+                    found.workers,
+                    found.selection,
+                    found
+                        .plans
+                        .iter()
+                        .find(|plan| !identity.plans.contains(plan))
+                        .map(|plan| format!("; `{plan}`"))
+                        .unwrap_or_default(),
                 );
                 return Err(NetworkError::file(&path, message));
             }
         }
+        // Before it is settled who takes part there is nothing to go on with.
+        match begun.filter(|_| journal.workers.is_some()) {
+            Some(begun) => journal.begun_unix_ms = begun,
+            None => journal.write(&Line::Begun {
+                unix_ms: now_unix_ms,
+            })?,
+        }
         Ok(journal)
+    }
+
+    /// The orchestrator ends in order.
+    pub(crate) fn pause(&mut self) -> Result<(), NetworkError> {
+        self.write(&Line::Paused {})
     }
 
     /// Settles who takes part.
@@ -176,6 +216,8 @@ mod tests {
             variants: vec![String::new()],
             samples: 2,
             selection: Selection::default(),
+            workers: 2,
+            plans: vec!["iperf3 -s; iperf3 -c h -t 1".to_owned()],
         }
     }
 
@@ -195,7 +237,7 @@ mod tests {
     #[test]
     fn what_was_written_is_read_again_without_a_torn_line() {
         let directory = tempfile::tempdir().unwrap();
-        let mut journal = Journal::open(directory.path(), &identity()).unwrap();
+        let mut journal = Journal::open(directory.path(), &identity(), 7).unwrap();
         journal.settle(&[]).unwrap();
         journal.end(&record(1)).unwrap();
         drop(journal);
@@ -203,20 +245,20 @@ mod tests {
         let mut file = OpenOptions::new().append(true).open(&path).unwrap();
         file.write_all(br#"{"ended":{"key":{"client":"a""#).unwrap();
         drop(file);
-        let mut journal = Journal::open(directory.path(), &identity()).unwrap();
+        let mut journal = Journal::open(directory.path(), &identity(), 7).unwrap();
         assert_eq!(journal.ended, [record(1)]);
         assert_eq!(journal.workers.as_deref(), Some(&[][..]));
         journal.end(&record(2)).unwrap();
         drop(journal);
-        let journal = Journal::open(directory.path(), &identity()).unwrap();
+        let journal = Journal::open(directory.path(), &identity(), 7).unwrap();
         assert_eq!(journal.ended, [record(1), record(2)]);
     }
 
     #[test]
     fn one_writer_one_run_and_nothing_but_lines() {
         let directory = tempfile::tempdir().unwrap();
-        let journal = Journal::open(directory.path(), &identity()).unwrap();
-        let error = Journal::open(directory.path(), &identity()).unwrap_err();
+        let journal = Journal::open(directory.path(), &identity(), 7).unwrap();
+        let error = Journal::open(directory.path(), &identity(), 7).unwrap_err();
         assert!(
             error.to_string().contains("another orchestrator"),
             "{error}"
@@ -224,10 +266,31 @@ mod tests {
         drop(journal);
         let mut other = identity();
         other.samples = 3;
-        let error = Journal::open(directory.path(), &other).unwrap_err();
+        let error = Journal::open(directory.path(), &other, 7).unwrap_err();
         assert!(error.to_string().contains("another run"), "{error}");
+        let mut other = identity();
+        other.plans = vec!["iperf3 -s; iperf3 -c h -t 2".to_owned()];
+        let error = Journal::open(directory.path(), &other, 7).unwrap_err();
+        assert!(error.to_string().contains("-t 1`"), "{error}");
         std::fs::write(directory.path().join(JOURNAL), "{}\n").unwrap();
-        let error = Journal::open(directory.path(), &identity()).unwrap_err();
+        let error = Journal::open(directory.path(), &identity(), 7).unwrap_err();
         assert!(error.to_string().contains("line 1"), "{error}");
+    }
+
+    #[test]
+    fn the_total_time_goes_on_after_a_crash_and_begins_anew_after_an_end_in_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = |now| Journal::open(directory.path(), &identity(), now).unwrap();
+        assert_eq!(open(6).begun_unix_ms, 6);
+        let mut journal = open(7);
+        assert_eq!(journal.begun_unix_ms, 7);
+        journal.settle(&[]).unwrap();
+        drop(journal);
+        let mut journal = open(8);
+        assert_eq!(journal.begun_unix_ms, 7);
+        journal.pause().unwrap();
+        drop(journal);
+        assert_eq!(open(9).begun_unix_ms, 9);
+        assert_eq!(open(10).begun_unix_ms, 9);
     }
 }

@@ -77,17 +77,26 @@ pub async fn run(
     options.certificates = Some(certificates.clone());
     let began = Arc::new(AtomicBool::new(false));
     options.progress = noting_the_first_task(options.progress, Arc::clone(&began));
+    // Nobody starts a worker again.
+    options.replacement = Duration::ZERO;
+    let mut aborted = (options.abort)();
     let orchestrator = Orchestrator::bind(options).await?;
+    let address = orchestrator.address();
+    let opened = orchestrator.open(variants).await?;
+    // It has results, which are not to be lost with a worker.
+    began.fetch_or(opened.is_resumed(), Ordering::AcqRel);
     let mut started = Vec::new();
-    for info in infos {
-        let launch = WorkerLaunch {
-            info,
-            orchestrator: orchestrator.address(),
-            certificates: certificates.clone(),
-        };
-        started.push(start(worker_command(&launch), &launch.info.name)?);
+    if !opened.is_complete() {
+        for info in infos {
+            let launch = WorkerLaunch {
+                info,
+                orchestrator: address,
+                certificates: certificates.clone(),
+            };
+            started.push(start(worker_command(&launch), &launch.info.name)?);
+        }
     }
-    let mut running = pin!(orchestrator.run(variants, stop));
+    let mut running = pin!(opened.run(stop));
     let result = tokio::select! {
         result = &mut running => result,
         // Later it is a lost worker, which the run copes with.
@@ -103,12 +112,21 @@ pub async fn run(
     }
     // Dropped with an error, the workers are killed.
     let run = result?;
+    let mut is_aborted = false;
     for (name, mut child) in started {
-        match timeout(FAREWELL, child.wait()).await {
-            Ok(Ok(status)) if status.success() => {}
-            Ok(Ok(status)) => warn!(worker = name, "{status}"),
-            Ok(Err(error)) => warn!(worker = name, "{error}"),
-            Err(_) => {
+        let ended = tokio::select! {
+            ended = timeout(FAREWELL, child.wait()) => ended.ok(),
+            () = &mut aborted, if !is_aborted => {
+                is_aborted = true;
+                None
+            }
+            () = std::future::ready(()), if is_aborted => None,
+        };
+        match ended {
+            Some(Ok(status)) if status.success() => {}
+            Some(Ok(status)) => warn!(worker = name, "{status}"),
+            Some(Err(error)) => warn!(worker = name, "{error}"),
+            None => {
                 warn!(worker = name, "does not end, so it is killed");
                 // It is a child of ours that has not been waited for, so it is the right one.
                 let _ = child.kill().await;

@@ -7,7 +7,6 @@ use std::{
     collections::HashMap,
     future::Future,
     net::SocketAddr,
-    path::PathBuf,
     pin::Pin,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -27,100 +26,25 @@ use crate::{
     error::NetworkError,
     grpc::{Event, Service},
     journal::{Journal, RunIdentity},
-    pairs::Selection,
     proto::{Shutdown, orchestrator_server::OrchestratorServer, order, report::Report},
     results::{RESULTS, ResultsFile},
     roster::Roster,
     run::{NetworkRun, RunEnd},
     schedule::{WorkerInfo, tasks},
     task::{TaskKey, TaskRecord, TaskState},
-    tls::RunCertificates,
     tool::{Tool, ToolError},
     wire::MESSAGE_BYTES,
     worker::{KEEPALIVE, KEEPALIVE_ANSWER},
 };
 
+mod options;
 mod turn;
+
+pub use options::{Abort, OrchestratorOptions, Progress, Variant, never};
+use options::{Waiting, check, plans};
 
 /// How long workers may take to end at the end of a run.
 const FAREWELL: Duration = Duration::from_secs(5);
-
-/// What a run is to be.
-#[derive(Clone)]
-pub struct OrchestratorOptions {
-    /// Address to listen on; port 0 means any.
-    pub listen: SocketAddr,
-    /// Certificates of the run; none means no TLS at all.
-    pub certificates: Option<RunCertificates>,
-    /// Name of the benchmark.
-    pub benchmark: String,
-    /// The reading to show in tables; kept in the results.
-    pub main_metric: String,
-    /// Which pairs are measured, and over which paths.
-    pub selection: Selection,
-    /// How many workers are to come.
-    pub workers: usize,
-    /// How often every pair is measured.
-    pub samples: u32,
-    /// How long workers may take to register. When it is over those that came are enough, if they are two.
-    pub timeout: Duration,
-    /// How long a lost worker may take to come back, after all tasks that can do without it.
-    pub replacement: Duration,
-    /// Least time limit of one client; the tool may ask for more.
-    pub task_limit: Duration,
-    /// How long a server may take until it can be used.
-    pub server_limit: Duration,
-    /// Total time, from the first wait for workers.
-    pub deadline: Duration,
-    /// Where journal and results are kept.
-    pub directory: PathBuf,
-    /// Told what happens.
-    pub progress: Arc<dyn Fn(Progress<'_>) + Send + Sync>,
-}
-
-/// What happens in a run.
-#[derive(Clone, Copy, Debug)]
-pub enum Progress<'a> {
-    /// Workers are awaited.
-    Registered {
-        /// Who came.
-        workers: usize,
-        /// How many are to come.
-        expected: usize,
-    },
-    /// A task begins.
-    Begins {
-        /// The task.
-        task: &'a TaskKey,
-        /// How many ended before it.
-        done: usize,
-        /// How many there are.
-        total: usize,
-    },
-    /// A task has ended.
-    Ended {
-        /// What became of it.
-        task: &'a TaskRecord,
-        /// How many have ended.
-        done: usize,
-        /// How many there are.
-        total: usize,
-    },
-    /// A worker is gone.
-    Lost {
-        /// Its name.
-        worker: &'a str,
-    },
-}
-
-/// A tool with one set of parameters.
-#[derive(Clone)]
-pub struct Variant {
-    /// Unique in the run, see [`crate::variant_name`]; may be empty when there is only one.
-    pub name: String,
-    /// The tool.
-    pub tool: Arc<dyn Tool>,
-}
 
 /// An orchestrator that listens.
 pub struct Orchestrator {
@@ -166,17 +90,14 @@ impl Orchestrator {
         self.address
     }
 
-    /// Waits for workers, runs all tasks one after another, and writes [`RESULTS`]. Tasks that ended before, by the
-    /// journal in the directory, are not done again.
+    /// Opens the journal; see [`Orchestrator::run`].
     ///
     /// # Errors
-    /// If too few workers come, or nothing can be kept. What goes wrong with a task is in its record.
-    pub async fn run(
-        self,
-        variants: Vec<Variant>,
-        stop: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<NetworkRun, NetworkError> {
-        let options = self.options;
+    /// Options that cannot be, or the journal is of another run or cannot be written.
+    pub async fn open(self, variants: Vec<Variant>) -> Result<Opened, NetworkError> {
+        let Self {
+            options, listener, ..
+        } = self;
         check(&options, &variants)?;
         let identity = RunIdentity {
             benchmark: options.benchmark.clone(),
@@ -186,13 +107,79 @@ impl Orchestrator {
                 .collect(),
             samples: options.samples,
             selection: options.selection.clone(),
+            workers: options.workers,
+            plans: plans(&variants).await,
         };
-        let journal = Journal::open(&options.directory, &identity)?;
+        let journal = Journal::open(&options.directory, &identity, unix_ms())?;
+        Ok(Opened {
+            options,
+            listener,
+            identity,
+            journal,
+            variants,
+        })
+    }
+
+    /// Waits for workers, runs all tasks one after another, and writes [`RESULTS`]. Tasks that ended before, by the
+    /// journal in the directory, are not done again.
+    ///
+    /// # Errors
+    /// If too few workers come, or nothing can be kept. What goes wrong with a task is in its record; so it is when a
+    /// run that goes on finds too few workers, as it has results already.
+    pub async fn run(
+        self,
+        variants: Vec<Variant>,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<NetworkRun, NetworkError> {
+        self.open(variants).await?.run(stop).await
+    }
+}
+
+/// A run whose journal is open.
+pub struct Opened {
+    options: OrchestratorOptions,
+    listener: TcpListener,
+    identity: RunIdentity,
+    journal: Journal,
+    variants: Vec<Variant>,
+}
+
+impl Opened {
+    /// Whether it goes on with a run that was interrupted.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        self.journal.workers.is_some()
+    }
+
+    /// Whether all its tasks have ended before, so that no worker is needed.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        is_complete(&self.identity, &self.journal)
+    }
+
+    /// See [`Orchestrator::run`].
+    ///
+    /// # Errors
+    /// See [`Orchestrator::run`].
+    pub async fn run(
+        self,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<NetworkRun, NetworkError> {
+        let Self {
+            options,
+            listener,
+            identity,
+            journal,
+            variants,
+        } = self;
         let (events, events_in) = mpsc::unbounded_channel();
-        let serving = serve(&options, self.listener, Service::new(events))?;
+        let serving = serve(&options, listener, Service::new(events))?;
+        let spent = Duration::from_millis(unix_ms().saturating_sub(journal.begun_unix_ms));
         let mut run = Run {
-            deadline: Instant::now() + options.deadline,
+            deadline: Instant::now() + options.deadline.saturating_sub(spent),
             roster: Roster::new(&options.benchmark, options.workers),
+            abort: (options.abort)(),
+            is_aborted: false,
             options,
             identity,
             variants: variants.into_iter().map(|v| (v.name, v.tool)).collect(),
@@ -205,29 +192,29 @@ impl Orchestrator {
             number: 0,
         };
         let result = run.complete().await;
+        // At worst whoever goes on has less time.
+        if let Err(error) = run.journal.pause() {
+            warn!("{error}");
+        }
         run.farewell().await;
         drop(serving);
         result
     }
 }
 
-fn check(options: &OrchestratorOptions, variants: &[Variant]) -> Result<(), NetworkError> {
-    let wrong = |message: String| Err(NetworkError::Options(message));
-    if options.workers < 2 {
-        return wrong(format!(
-            "{} workers; a network benchmark needs at least 2",
-            options.workers
-        ));
-    }
-    if options.samples == 0 || variants.is_empty() {
-        return wrong("no samples or no variants, so there is nothing to measure".to_owned());
-    }
-    let mut names: Vec<_> = variants.iter().map(|variant| &variant.name).collect();
-    names.sort();
-    match names.windows(2).find(|pair| pair.first() == pair.last()) {
-        Some(pair) => wrong(format!("two variants have the name {pair:?}")),
-        None => Ok(()),
-    }
+fn is_complete(identity: &RunIdentity, journal: &Journal) -> bool {
+    let done =
+        |workers: &Vec<WorkerInfo>| journal.ended.len() >= all_tasks(identity, workers).len();
+    journal.workers.as_ref().is_some_and(done)
+}
+
+fn all_tasks(identity: &RunIdentity, workers: &[WorkerInfo]) -> Vec<TaskKey> {
+    tasks(
+        workers,
+        &identity.selection,
+        &identity.variants,
+        identity.samples,
+    )
 }
 
 /// The gRPC server; ended when dropped.
@@ -276,6 +263,9 @@ struct Run {
     roster: Roster,
     events: mpsc::UnboundedReceiver<Event>,
     stop: Pin<Box<dyn Future<Output = ()> + Send>>,
+    abort: Waiting,
+    /// From then on no wait takes any time.
+    is_aborted: bool,
     deadline: Instant,
     /// Changes once, when the run is cut short.
     end: RunEnd,
@@ -300,7 +290,7 @@ enum Wake {
 impl Run {
     async fn complete(&mut self) -> Result<NetworkRun, NetworkError> {
         let workers = self.assemble().await?;
-        let mut waiting = self.tasks(&workers);
+        let mut waiting = all_tasks(&self.identity, &workers);
         self.total = waiting.len();
         self.records = std::mem::take(&mut self.journal.ended);
         waiting.retain(|key| !self.records.iter().any(|record| record.key == *key));
@@ -317,17 +307,8 @@ impl Run {
         Ok(run)
     }
 
-    fn tasks(&self, workers: &[WorkerInfo]) -> Vec<TaskKey> {
-        let identity = &self.identity;
-        tasks(
-            workers,
-            &identity.selection,
-            &identity.variants,
-            identity.samples,
-        )
-    }
-
-    /// Waits until there are enough workers, and settles who they are.
+    /// Waits until there are enough workers, and settles who they are. Those of a run that goes on are settled: what
+    /// cannot be done without the missing ones is cancelled later.
     async fn assemble(&mut self) -> Result<Vec<WorkerInfo>, NetworkError> {
         let resumed = self.journal.workers.clone();
         if let Some(workers) = &resumed {
@@ -336,7 +317,7 @@ impl Run {
                 "goes on with a run that was interrupted"
             );
             self.roster.resume(workers.clone());
-            if self.journal.ended.len() >= self.tasks(workers).len() {
+            if is_complete(&self.identity, &self.journal) {
                 return Ok(workers.clone());
             }
         }
@@ -354,11 +335,13 @@ impl Run {
             match self.wake(until).await {
                 Wake::Report { .. } | Wake::Roster => {}
                 Wake::Limit => break connected,
-                Wake::CutShort if self.end == RunEnd::Stopped => return Err(NetworkError::Stopped),
+                Wake::CutShort if self.end == RunEnd::Stopped && resumed.is_none() => {
+                    return Err(NetworkError::Stopped);
+                }
                 Wake::CutShort => break connected,
             }
         };
-        if connected < 2 {
+        if connected < 2 && resumed.is_none() {
             return Err(NetworkError::TooFewWorkers {
                 registered: connected,
                 expected,
@@ -444,8 +427,18 @@ impl Run {
 
     /// Waits for the next thing to happen, at most until `until`. Comings and goings are dealt with here.
     async fn wake(&mut self, until: Instant) -> Wake {
+        if self.is_aborted {
+            return Wake::Limit;
+        }
         let event = tokio::select! {
             biased;
+            () = &mut self.abort => {
+                self.is_aborted = true;
+                if self.end == RunEnd::Complete {
+                    self.end = RunEnd::Stopped;
+                }
+                return Wake::CutShort;
+            }
             () = &mut self.stop, if self.end == RunEnd::Complete => {
                 self.end = RunEnd::Stopped;
                 return Wake::CutShort;
@@ -496,7 +489,13 @@ impl Run {
                 }
             }
         };
-        let _ = timeout(FAREWELL, leaving).await;
+        if self.is_aborted {
+            return;
+        }
+        tokio::select! {
+            _ = timeout(FAREWELL, leaving) => {}
+            () = &mut self.abort => {}
+        }
     }
 }
 

@@ -439,8 +439,11 @@ async fn start_server(
             () = process.exited() => true,
             _ = &mut stop => false,
         };
+        // Until its streams are read it takes a moment, in which nobody is to count on it.
+        if by_itself {
+            ready_flag.store(false, Ordering::Release);
+        }
         let ended = process.finish(None, std::future::ready(())).await;
-        ready_flag.store(false, Ordering::Release);
         if by_itself {
             let task = for_task.load(Ordering::Acquire);
             send(&reports, server_ended(task, &ended.sentence(), false)).await;

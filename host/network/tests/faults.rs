@@ -143,6 +143,24 @@ async fn a_server_killed_in_the_middle() {
     }
 }
 
+/// Something that left the group of the server holds its output open, which takes half a second to be given up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_has_just_ended_is_not_used_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let pid = directory.path().join("pid");
+    let pid = pid.display();
+    let mut scripts = Scripts::client(&format!(
+        "kill -0 $(cat {pid}) && kill -9 $(cat {pid}) && sleep 0.1 && echo value=1"
+    ));
+    scripts.server = format!("setsid sleep 3 & echo $$ >{pid}; echo ready; exec sleep 1000");
+    let own = |options: &mut worker::WorkerOptions| {
+        options.info.network_namespace = options.info.name.clone();
+    };
+    let (result, _) = run(options(directory.path(), 3), scripts, own, pending()).await;
+    let result = result.unwrap();
+    assert_eq!(states(&result), ["done"; 6], "{result:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_past_its_limit() {
     let directory = tempfile::tempdir().unwrap();
@@ -354,6 +372,8 @@ async fn an_orchestrator_killed_and_started_again() {
     assert!(!begun_after.is_empty());
     assert!(begun_after.iter().all(|key| !ended_before.contains(key)));
     assert_eq!(keys(&journal, "ended").len(), 6);
+    // Nor did its total time begin again.
+    assert_eq!(journal.matches(r#"{"begun""#).count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -112,13 +112,17 @@ async fn run_local(options: OrchestratorOptions, tool: impl Tool + 'static) -> N
         .unwrap()
 }
 
-/// Tools have fixed ports: one test at a time uses them.
-static PORTS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// A port that nobody uses.
+fn free_port() -> u16 {
+    let free = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    free.local_addr().unwrap().port()
+}
 
 fn iperf3(duration_seconds: u32) -> Native<iperf3_tcp::Iperf3Tcp> {
     Native(iperf3_tcp::Params {
         duration_seconds,
         omit_seconds: 0,
+        port: free_port(),
         ..iperf3_tcp::Params::default()
     })
 }
@@ -128,7 +132,6 @@ async fn iperf3_between_three_workers() {
     if !is_installed("iperf3") {
         return;
     }
-    let _ports = PORTS.lock().await;
     let directory = tempfile::tempdir().unwrap();
     let begin = Instant::now();
     let run = run_local(options(directory.path(), 3), iperf3(1)).await;
@@ -147,7 +150,6 @@ async fn iperf3_whose_server_is_killed_in_the_middle() {
     if !is_installed("iperf3") {
         return;
     }
-    let _ports = PORTS.lock().await;
     let directory = tempfile::tempdir().unwrap();
     let mut options = options(directory.path(), 2);
     let (sender, mut begun) = tokio::sync::mpsc::unbounded_channel();
@@ -156,18 +158,20 @@ async fn iperf3_whose_server_is_killed_in_the_middle() {
             let _ = sender.send(());
         }
     });
+    let tool = iperf3(3);
+    let port = tool.0.port.to_string();
     let killer = tokio::spawn(async move {
         begun.recv().await;
         // The client is there once the server is ready.
-        until(|| iperf3_with("-c").is_some()).await;
+        until(|| iperf3_with("-c", &port).is_some()).await;
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-        let server = iperf3_with("-s").unwrap();
+        let server = iperf3_with("-s", &port).unwrap();
         let status = std::process::Command::new("kill")
             .args(["-KILL", &server])
             .status();
         assert!(status.unwrap().success());
     });
-    let run = run_local(options, iperf3(3)).await;
+    let run = run_local(options, tool).await;
     killer.await.unwrap();
     let [killed, after] = run.tasks.as_slice() else {
         panic!("{run:?}")
@@ -180,14 +184,15 @@ async fn iperf3_whose_server_is_killed_in_the_middle() {
     assert_eq!(after.state, TaskState::Done, "{after:?}");
 }
 
-/// Id of the iperf3 process with this argument.
-fn iperf3_with(argument: &str) -> Option<String> {
+/// Id of the iperf3 process with this argument and this port.
+fn iperf3_with(argument: &str, port: &str) -> Option<String> {
     std::fs::read_dir("/proc").unwrap().find_map(|entry| {
         let path = entry.ok()?.path();
         let line = std::fs::read(path.join("cmdline")).ok()?;
         let line = String::from_utf8(line).ok()?;
-        let mut words = line.split('\0');
-        let is_it = words.next() == Some("iperf3") && words.any(|word| word == argument);
+        let words: Vec<_> = line.split('\0').collect();
+        let is_it = words.first() == Some(&"iperf3")
+            && [argument, port].iter().all(|it| words.contains(it));
         is_it.then(|| path.file_name().unwrap().to_str().unwrap().to_owned())
     })
 }
@@ -197,9 +202,13 @@ async fn qperf_between_two_workers() {
     if !is_installed("qperf") {
         return;
     }
-    let _ports = PORTS.lock().await;
     let directory = tempfile::tempdir().unwrap();
-    let params = serde_json::from_str(r#"{"durationSeconds": 1}"#).unwrap();
+    let params = serde_json::json!({
+        "durationSeconds": 1,
+        "port": free_port(),
+        "dataPort": free_port(),
+    });
+    let params = serde_json::from_value(params).unwrap();
     let mut options = options(directory.path(), 2);
     options.samples = 2;
     let run = run_local(options, Native::<qperf_tcp::QperfTcp>(params)).await;

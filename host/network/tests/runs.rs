@@ -211,6 +211,133 @@ async fn a_run_that_is_stopped_cancels_the_rest_and_can_go_on() {
     assert_eq!(thrice.tasks, again.tasks);
 }
 
+/// A run of three workers that was stopped after two tasks.
+async fn stopped_after_two(directory: &std::path::Path) -> kperf_network::NetworkRun {
+    let mut options = options(directory, 3);
+    let stop = Arc::new(tokio::sync::Notify::new());
+    let stopping = Arc::clone(&stop);
+    options.progress = Arc::new(move |progress| {
+        if let Progress::Begins { done: 2, .. } = progress {
+            stopping.notify_one();
+        }
+    });
+    let scripts = Scripts::client("sleep 0.05; echo value=1");
+    let stop = async move { stop.notified().await };
+    run(options, scripts, |_| (), stop).await.0.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_goes_on_without_its_workers_keeps_what_it_has() {
+    for is_stopped in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let once = stopped_after_two(directory.path()).await;
+        let mut options = options(directory.path(), 3);
+        let certificates =
+            kperf_network::RunCertificates::in_directory(&directory.path().join("tls"));
+        options.certificates = Some(certificates.clone());
+        let registered = Arc::new(tokio::sync::Notify::new());
+        let registering = Arc::clone(&registered);
+        options.progress = Arc::new(move |progress| {
+            if let Progress::Registered { workers: 1, .. } = progress {
+                registering.notify_one();
+            }
+        });
+        if !is_stopped {
+            options.timeout = Duration::from_millis(1_500);
+        }
+        let orchestrator = kperf_network::orchestrator::Orchestrator::bind(options)
+            .await
+            .unwrap();
+        // Of three, one comes back.
+        let worker = cluster::worker_options(&certificates, orchestrator.address().port(), 1);
+        tokio::spawn(kperf_network::worker::run(worker, pending()));
+        let variants = Scripts::client("sleep 0.05; echo value=1").variants();
+        let again = orchestrator
+            .run(variants, async move {
+                if is_stopped {
+                    registered.notified().await;
+                } else {
+                    pending::<()>().await;
+                }
+            })
+            .await
+            .unwrap();
+        assert_eq!(again.tasks[..2], once.tasks[..2]);
+        let (end, why) = if is_stopped {
+            (RunEnd::Stopped, "cancelled")
+        } else {
+            (RunEnd::Complete, "worker_lost")
+        };
+        assert_eq!(again.end, end);
+        assert_eq!(again.count(TaskState::Cancelled), 4);
+        assert!(again.tasks[2..].iter().all(|task| class(task) == why));
+        let file = ResultsFile::read(&directory.path().join(RESULTS)).unwrap();
+        assert_eq!(file, ResultsFile::of(&again));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_parameters_and_other_workers_are_another_run() {
+    let directory = tempfile::tempdir().unwrap();
+    stopped_after_two(directory.path()).await;
+    for (workers, script) in [(3, "echo value=2"), (2, "sleep 0.05; echo value=1")] {
+        let error = kperf_network::orchestrator::run(
+            options(directory.path(), workers),
+            Scripts::client(script).variants(),
+            pending(),
+        )
+        .await
+        .unwrap_err();
+        assert!(error.to_string().contains("another run"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_complete_run_on_this_machine_starts_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let scripts = Scripts::client("echo value=1");
+    let (once, _) = run(
+        options(directory.path(), 2),
+        scripts.clone(),
+        |_| (),
+        pending(),
+    )
+    .await;
+    let again = local::run(
+        options(directory.path(), 2),
+        scripts.variants(),
+        |launch| panic!("{} is started", launch.info.name),
+        pending(),
+    )
+    .await
+    .unwrap();
+    assert_eq!(again.tasks, once.unwrap().tasks);
+}
+
+/// A client that does not listen to TERM takes two seconds to end; who gives it up does not wait for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_stop_waits_for_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = options(directory.path(), 2);
+    let began = directory.path().join("began");
+    let path = began.clone();
+    options.abort = Arc::new(move || {
+        let path = path.clone();
+        Box::pin(async move { cluster::until(|| path.exists()).await })
+    });
+    let scripts = Scripts::client(&format!(
+        "trap '' TERM; touch {}; while :; do sleep 0.05; done",
+        began.display()
+    ));
+    let leave = |options: &mut kperf_network::worker::WorkerOptions| options.rejoin = false;
+    let (result, _) = run(options, scripts, leave, pending()).await;
+    let result = result.unwrap();
+    assert_eq!(result.end, RunEnd::Stopped);
+    assert_eq!(states(&result), ["cancelled"; 2]);
+    // Nothing came back of it, as nobody waited.
+    assert_eq!(result.tasks[0].elapsed_ns, None);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn at_its_deadline_a_run_ends_what_it_does() {
     let directory = tempfile::tempdir().unwrap();

@@ -5,7 +5,7 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 use anyhow::{Context as _, anyhow};
 use kperf_network::{
     AllowList, Plan, Selection, Tolerance, matrix,
-    orchestrator::{OrchestratorOptions, Variant},
+    orchestrator::{OrchestratorOptions, Variant, never},
     variant_name,
 };
 use kperf_runtime::{Plugin, World};
@@ -191,9 +191,9 @@ impl Measurement {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| anyhow!("--benchmark {}: {}", self.benchmark, error.message))
             .or_exit(Exit::Usage)?;
-        let allow = AllowList {
-            further: self.allow.clone(),
-        };
+        let allow = AllowList::with(self.allow.clone())
+            .map_err(|error| anyhow!("--allow: {}", error.message))
+            .or_exit(Exit::Usage)?;
         for plan in &plans {
             allow
                 .check_client(&plan.client, "127.0.0.1")
@@ -305,6 +305,7 @@ impl Prepared {
             deadline: Duration::from_secs(30 * 60),
             directory: directory.to_owned(),
             progress: Arc::new(|_| ()),
+            abort: never(),
         }
     }
 }

@@ -73,6 +73,9 @@ impl Load<'_> {
                 "disabled",
                 "-redirect-port",
                 "disabled",
+                // Its pages and its REST interface make requests to any host, for anybody.
+                "-ui-path",
+                "",
             ],
         );
         Ok(Plan {

@@ -9,7 +9,7 @@ fn tcp() {
     let plan = FortioTcp::plan(&TcpParams::default(), &host).unwrap();
     assert_eq!(
         plan.server.args.join(" "),
-        "server -tcp-port 8078 -http-port disabled -grpc-port disabled -udp-port disabled -redirect-port disabled"
+        "server -tcp-port 8078 -http-port disabled -grpc-port disabled -udp-port disabled -redirect-port disabled -ui-path "
     );
     assert_eq!(
         plan.client.args.join(" "),

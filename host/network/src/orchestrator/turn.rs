@@ -352,7 +352,7 @@ fn text(bytes: Vec<u8>) -> String {
 }
 
 /// Tools compute, and may take long over a bad output: not on a thread that serves workers.
-async fn on_its_own<T: Send + 'static>(
+pub(super) async fn on_its_own<T: Send + 'static>(
     tool: &Arc<dyn Tool>,
     ask: impl FnOnce(&dyn Tool) -> Result<T, ToolError> + Send + 'static,
 ) -> Result<T, ToolError> {

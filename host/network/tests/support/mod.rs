@@ -10,7 +10,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use kperf_network::{
     Command, Output, Plan, Reading, Selection, Tool, ToolError,
-    orchestrator::{OrchestratorOptions, Variant},
+    orchestrator::{OrchestratorOptions, Variant, never},
 };
 
 /// Server and client are scripts with the server's host as `$1`. The client measures what it writes as `NAME=NUMBER`.
@@ -98,5 +98,6 @@ pub fn options(directory: &Path, workers: usize) -> OrchestratorOptions {
         deadline: Duration::from_secs(600),
         directory: directory.to_owned(),
         progress: Arc::new(|_| ()),
+        abort: never(),
     }
 }

@@ -1,7 +1,10 @@
 //! What a finished network run has to say, to the terminal and to exporters.
 
-use std::io::Write as _;
+use std::{io::Write as _, path::Path, sync::Arc};
 
+use anyhow::{Context as _, anyhow};
+use kperf_load::Stop;
+use kperf_network::{NetworkError, NetworkRun, RunEnd, orchestrator::Abort};
 use kperf_runtime::Limits;
 
 use crate::{
@@ -33,6 +36,63 @@ pub struct Delivery {
 pub fn plugins() -> Result<Plugins, Failed> {
     use crate::exit::OrExit as _;
     Plugins::new(Limits::default()).or_exit(Exit::Failure)
+}
+
+/// Whether the results file can be written at the end is asked at the start.
+///
+/// # Errors
+/// Its place, and why it cannot.
+pub fn check_results(file: Option<&Path>) -> anyhow::Result<()> {
+    let Some(file) = file else { return Ok(()) };
+    let failed = || format!("--results: cannot write {}", file.display());
+    if file.is_dir() || file.file_name().is_none() {
+        return Err(anyhow!("it is a directory")).with_context(failed);
+    }
+    let directory = match file.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    tempfile::tempfile_in(directory).with_context(failed)?;
+    Ok(())
+}
+
+/// What gives up what a stopped run waits for.
+#[must_use]
+pub fn abort(stop: &Stop) -> Abort {
+    let stop = stop.clone();
+    Arc::new(move || {
+        let stop = stop.clone();
+        Box::pin(async move { stop.aborted().await })
+    })
+}
+
+/// What became of a run. One that was stopped before there was anything to measure is a run without tasks, so that
+/// exporters which have begun are told the end.
+///
+/// # Errors
+/// Every other reason why there is no run.
+pub fn measured(
+    result: Result<NetworkRun, NetworkError>,
+    benchmark: &str,
+    main_metric: &str,
+) -> Result<NetworkRun, Failed> {
+    result.or_else(|error| match error {
+        NetworkError::Stopped => Ok(NetworkRun {
+            benchmark: benchmark.to_owned(),
+            main_metric: main_metric.to_owned(),
+            workers: Vec::new(),
+            lost: Vec::new(),
+            tasks: Vec::new(),
+            end: RunEnd::Stopped,
+        }),
+        error => Err(Failed {
+            exit: match error {
+                NetworkError::NothingToMeasure(_) => Exit::Usage,
+                _ => Exit::Failure,
+            },
+            error: error.into(),
+        }),
+    })
 }
 
 impl Outputs {

@@ -9,14 +9,12 @@ use std::{
 use anyhow::Context as _;
 use clap::Args;
 use kperf_load::Stop;
-use kperf_network::{
-    NetworkError, NetworkRun, ResultsFile, local, orchestrator::OrchestratorOptions,
-};
+use kperf_network::{NetworkRun, ResultsFile, local, orchestrator::OrchestratorOptions};
 
 use crate::{
     cli::{
         net::{
-            deliver::{Outputs, plugins},
+            deliver::{self, Outputs, abort, check_results, plugins},
             measure::{MeasureArgs, TOLERANCES},
             progress::TaskProgress,
         },
@@ -78,6 +76,7 @@ pub fn run(args: RunArgs, live: &Live) -> Result<Exit, Failed> {
     let prepared = measurement.prepare(&mut plugins)?;
     local::workers(usize::from(args.workers), &prepared.selection).or_exit(Exit::Usage)?;
     let outputs = Outputs::prepare(&args.output, &mut plugins)?;
+    check_results(args.results.as_deref()).or_exit(Exit::Usage)?;
 
     let stop = Stop::new();
     signals::install(&stop);
@@ -115,6 +114,7 @@ fn measure(
         timeout: args.timeout,
         deadline: args.deadline,
         progress: shown.callback(),
+        abort: abort(&stop),
         ..prepared.options(usize::from(args.workers), directory)
     };
     let allowed = prepared.allow.further;
@@ -153,11 +153,5 @@ fn measure(
     });
     let result = runtime.block_on(run);
     shown.end();
-    result.map_err(|error| Failed {
-        exit: match error {
-            NetworkError::NothingToMeasure(_) => Exit::Usage,
-            _ => Exit::Failure,
-        },
-        error: error.into(),
-    })
+    deliver::measured(result, &prepared.benchmark, &prepared.main_metric)
 }

@@ -146,6 +146,7 @@ fn measured(
     }
     let prepared = measurement.prepare(&mut plugins)?;
     let outputs = Outputs::prepare(&args.output, &mut plugins)?;
+    deliver::check_results(args.results.as_deref()).or_exit(Exit::Usage)?;
     let certificates = certificates(&args.tls, live)?;
     let start = std::time::SystemTime::now();
     let run_id = run::run_id(start, run::drawn_seed());
@@ -161,6 +162,7 @@ fn measured(
     options.timeout = args.timeout;
     options.replacement = args.timeout;
     options.deadline = args.deadline;
+    options.abort = deliver::abort(&stop);
     let shown = TaskProgress::new(live, &prepared.main_metric);
     let callback = shown.callback();
     options.progress = Arc::new(move |progress| {
@@ -170,15 +172,17 @@ fn measured(
         }
     });
     let Prepared {
-        variants, limits, ..
+        benchmark,
+        main_metric,
+        variants,
+        limits,
+        ..
     } = prepared;
-    let run = runtime
-        .block_on(orchestrator::run(options, variants, async move {
-            stop.stopped().await;
-        }))
-        .or_exit(Exit::Failure);
+    let result = runtime.block_on(orchestrator::run(options, variants, async move {
+        stop.stopped().await;
+    }));
     shown.end();
-    let run = run?;
+    let run = deliver::measured(result, &benchmark, &main_metric)?;
     let written = args.results.as_deref().map_or(Ok(()), |path| {
         ResultsFile::of(&run).write(path).or_exit(Exit::Output)
     });
@@ -227,7 +231,11 @@ fn state(run: &NetworkRun) -> State {
 
 /// What a run came to, in a line.
 fn sentence(run: &NetworkRun) -> String {
-    let done = run.count(TaskState::Done);
+    let done = run
+        .tasks
+        .iter()
+        .filter(|task| task.state == TaskState::Done && task.error.is_none())
+        .count();
     let why = match run.end {
         RunEnd::Complete => "",
         RunEnd::Deadline => "the total time was over: ",
@@ -238,4 +246,38 @@ fn sentence(run: &NetworkRun) -> String {
         text.push_str(&format!("; lost {}", run.lost.join(", ")));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use kperf_network::{TaskKey, TaskRecord, ToolError};
+
+    use super::*;
+
+    #[test]
+    fn only_what_was_measured_counts_as_done() {
+        let task = |sample, error| TaskRecord {
+            state: TaskState::Done,
+            error,
+            ..TaskRecord::pending(TaskKey {
+                client: "a".to_owned(),
+                server: "b".to_owned(),
+                path: "pod".to_owned(),
+                variant: String::new(),
+                sample,
+            })
+        };
+        let run = NetworkRun {
+            benchmark: "iperf3-tcp".to_owned(),
+            main_metric: String::new(),
+            workers: Vec::new(),
+            lost: vec!["c".to_owned()],
+            tasks: vec![
+                task(1, None),
+                task(2, Some(ToolError::new("malformed", "x"))),
+            ],
+            end: RunEnd::Complete,
+        };
+        assert_eq!(sentence(&run), "1 of 2 tasks done; lost c");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::Args;
 use kperf_load::Stop;
 use kperf_network::{
@@ -75,6 +75,9 @@ pub fn run(args: WorkerArgs) -> Result<Exit, Failed> {
         })
         .collect::<anyhow::Result<Vec<_>>>()
         .or_exit(Exit::Usage)?;
+    let allow = AllowList::with(args.allow)
+        .map_err(|error| anyhow!("--allow: {}", error.message))
+        .or_exit(Exit::Usage)?;
     let stop = Stop::new();
     signals::install(&stop);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -94,9 +97,7 @@ pub fn run(args: WorkerArgs) -> Result<Exit, Failed> {
             zone: args.zone,
             network_namespace: worker::network_namespace(),
         },
-        allow: AllowList {
-            further: args.allow,
-        },
+        allow,
         timeout: args.timeout,
         deadline: args.deadline,
         rejoin: !args.no_rejoin,
