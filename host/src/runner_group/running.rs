@@ -101,7 +101,7 @@ impl Running {
 
     async fn over(&mut self, stop: &Stop, say: &(dyn Fn(&str) + Sync)) -> Result<Outcome, Failed> {
         let (cluster, group) = match self {
-            Self::Local(local) => return local.wait(stop, say).await,
+            Self::Local(local) => return local.wait(None, stop, say).await,
             Self::Cluster { cluster, group } => (cluster, group),
         };
         // It ends runners, not the waiting for them.
