@@ -423,7 +423,10 @@ fn flags_come_from_the_scenario() {
             &["node100_pod10k", "--sim", "--interval", "soon"],
             "interval",
         ),
-        (&["list_configmaps", "--sim", "--cpu", "8"], "--cpu"),
+        (
+            &["list_configmaps", "--sim", "--padding-bytes", "8"],
+            "--padding-bytes",
+        ),
         (&["stale_list", "--sim"], "not a benchmark"),
         (
             &["--runner-image", "x", "list_configmaps", "--sim"],

@@ -314,7 +314,16 @@ mod tests {
                 ("interval".to_owned(), Value::from("10s")),
             ]
         );
-        let shown: Vec<_> = told.environment().map(|(_, text)| text).collect();
-        assert_eq!(shown, ["1024", "10s"]);
+        let pair = |key: &str, text: &str| (key.to_owned(), text.to_owned());
+        let mut environment = vec![pair("interval", "the host's")];
+        told.add_to(&mut environment);
+        assert_eq!(
+            environment,
+            [
+                pair("interval", "the host's"),
+                pair("podSizeInBytes", "1024"),
+                pair("benchmark/interval", "10s"),
+            ]
+        );
     }
 }
