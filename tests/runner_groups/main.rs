@@ -53,7 +53,7 @@ fn starts(report: &Value, runners: usize) {
     assert_eq!(offsets.len(), runners, "{:#}", report["metrics"]);
     assert!(offsets.contains(&0.0), "{offsets:?}");
     let skew = metric(report, "start_skew");
-    println!("start skew {skew} s");
+    eprintln!("start skew {skew} s");
 }
 
 /// A process that is a runner.

@@ -178,6 +178,7 @@ impl Kperf {
 /// What `kperf-host` is in the image of a runner, for a kubelet that runs programs: the one under test. Compiled plugins
 /// are kept, as they would be with a volume for them.
 #[must_use]
+#[allow(clippy::expect_used, reason = "support code of tests")]
 pub fn image(folder: &Path, under_test: &str) -> PathBuf {
     use std::os::unix::fs::PermissionsExt as _;
     let program = folder.join("kperf-host");
