@@ -108,6 +108,11 @@ impl Process {
         let _ = self.child.wait().await;
     }
 
+    /// Whether it has exited already; asks the system, which knows it before [`Self::exited`] is woken.
+    pub(crate) fn has_exited(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
     /// Lets it run to its end, its limit or `stop`, and gives what is left of it. TERM first, KILL after [`GRACE`].
     pub(crate) async fn finish(
         mut self,

@@ -437,7 +437,8 @@ async fn start_server(
         let by_itself = tokio::select! {
             biased;
             () = process.exited() => true,
-            _ = &mut stop => false,
+            // What ended a moment before it was told to has ended by itself.
+            _ = &mut stop => process.has_exited(),
         };
         // Until its streams are read it takes a moment, in which nobody is to count on it.
         if by_itself {

@@ -367,15 +367,15 @@ mod tests {
                 "expected a string",
             ),
             (
-                "{scrapeInterval: 9000000000000000000s, queries: [{name: a, expr: up}]}",
+                "{scrapeInterval: 9000000s, queries: [{name: a, expr: up}]}",
                 "scrapeInterval: must be at most 24h",
             ),
             (
-                "{settle: 10000000000000000000s, queries: [{name: a, expr: up}]}",
+                "{settle: 100000s, queries: [{name: a, expr: up}]}",
                 "settle: must be at most 24h",
             ),
             (
-                "queries: [{name: a, expr: up, aggregate: max, step: 10000000000000000000s}]",
+                "queries: [{name: a, expr: up, aggregate: max, step: 40000000s}]",
                 "queries[0] (a): step: must be at most",
             ),
             (
