@@ -14,6 +14,10 @@ use crate::startup::{
 /// So many pods at most are named in a finding.
 const MAX_NAMED: usize = 10;
 
+/// What was waited for was seen by a watch of its own, which may be ahead of the one that stamps.
+const CATCH_UP_NS: u64 = 2_000_000_000;
+const LOOK_AGAIN_MS: u64 = 20;
+
 /// Pods that are followed from `start` on.
 pub(super) struct PodsFollowed {
     pods: Followed,
@@ -40,6 +44,15 @@ fn tracker_options(identifier: &str, definition: Definition, scope: Scope) -> Tr
         Definition::Api2024 => options.capture("/status/containerStatuses"),
         Definition::Watch2026 => options,
     }
+}
+
+/// Waits a moment while there are pods that were not seen to run; some may never.
+fn catch_up(pods: &Followed) -> Result<(), Failure> {
+    let until_ns = run::now_ns() + CATCH_UP_NS;
+    while pods.reached("run") < pods.reached("create") && run::now_ns() < until_ns {
+        run::sleep(LOOK_AGAIN_MS)?;
+    }
+    Ok(())
 }
 
 impl Execution<'_> {
@@ -74,6 +87,7 @@ impl Execution<'_> {
         let Some(followed) = self.startups.remove(identifier) else {
             return Err(not_started());
         };
+        catch_up(&followed.pods)?;
         followed.pods.stop();
         if self.config.report_pods {
             followed.pods.report_objects();

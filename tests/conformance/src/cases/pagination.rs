@@ -217,6 +217,12 @@ fn negative(api: &Api) -> anyhow::Result<()> {
 
 fn from_cache(api: &Api) -> anyhow::Result<()> {
     let ns = filled(api, "from-cache")?;
+    // The cache may be a moment behind, and any state is good for revision 0: wait until it has the last secret.
+    let now = api.get(ns.core("secrets")).ok(200)?;
+    api.get(ns.core("secrets"))
+        .query("resourceVersion", &now.str("/metadata/resourceVersion")?)
+        .query("resourceVersionMatch", "NotOlderThan")
+        .ok(200)?;
     // A list from the cache has always been whole, whatever the limit.
     api.get(ns.core("secrets"))
         .query("limit", "2")
