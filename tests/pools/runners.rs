@@ -145,7 +145,7 @@ fn an_interrupted_scenario_takes_its_runners_along() {
         .unwrap();
     let job = job(&world, "load-");
     let start = format!(
-        "/api/v1/namespaces/{NAMESPACE}/configmaps/{}-start",
+        "/api/v1/namespaces/{NAMESPACE}/configmaps/{}.start",
         job["metadata"]["name"].as_str().unwrap()
     );
     eventually("the runners agree on a start", || {
