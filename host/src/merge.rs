@@ -9,6 +9,7 @@ use kperf_runtime::report as doc;
 use crate::{
     exit::Exit,
     report,
+    server_side::ServerResults,
     threshold::{self, ThresholdSpec},
 };
 
@@ -37,6 +38,18 @@ pub struct Report {
     pub summary: doc::Summary,
     /// What each second measured; empty unless every document had it.
     pub intervals: Vec<doc::Interval>,
+    /// What `summary` is judged by.
+    limits: Vec<ThresholdSpec>,
+}
+
+impl Report {
+    /// Adds what the server said meanwhile, and judges the limits anew: they may be about it.
+    pub fn add_server(&mut self, server: &ServerResults) {
+        let summary = &mut self.summary;
+        summary.metrics.extend(server.metrics.iter().cloned());
+        summary.findings.extend(server.findings.iter().cloned());
+        summary.thresholds = threshold::evaluate(summary, &self.limits);
+    }
 }
 
 /// The report of merged documents, with up to `lines` runners' own numbers as metrics.
@@ -127,6 +140,7 @@ pub fn report(merged: Merged, thresholds: &[ThresholdSpec], lines: usize) -> Rep
     Report {
         summary,
         intervals: merged.intervals.into_iter().map(interval).collect(),
+        limits,
     }
 }
 

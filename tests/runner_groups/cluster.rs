@@ -334,6 +334,7 @@ fn two_groups_one_of_which_loses_a_runner() {
 
     rights(&kperf, world);
     pods(world);
+    waited_for(&kperf, world);
 
     // Each goes alone, and the namespace with the last.
     run(&kperf, world, &["delete", "nodes"]).expect(0);
@@ -362,6 +363,41 @@ fn two_groups_one_of_which_loses_a_runner() {
     assert!(runners("mixed-").is_empty() && runners("nodes-").is_empty());
     let seeded = world.list("/api/v1/namespaces/ns-0/configmaps?labelSelector=app%3Dsim");
     assert_eq!(seeded.len(), 20, "what is not of the group stays");
+}
+
+/// Who waits for the end looks at the server as well.
+fn waited_for(kperf: &Kperf, world: &World) {
+    kperf.write(
+        "waited.yaml",
+        "count: 2\nloadProfile:\n  version: 1\n  specs:\n    - {rate: 20, total: 60, conns: 1, client: 4, requests: [{shares: 1, staleList: {version: v1, resource: serviceaccounts}}]}\n",
+    );
+    run(
+        kperf,
+        world,
+        &[
+            "run",
+            "--wait",
+            "--runner-image=kperf-host:test",
+            "--runnergroup=waited.yaml",
+            "--server-metrics=intervals",
+            "--output=json=waited.json",
+        ],
+    )
+    .expect(0);
+    let report = kperf.json("waited.json");
+    assert_eq!(report["overall"]["sent"], 120, "{report:#}");
+    let all = report["metrics"].as_array().unwrap().iter();
+    let counted: f64 = all
+        .filter(|one| {
+            one["name"] == "server_requests"
+                && one["labels"]["verb"] == "LIST"
+                && one["labels"]["resource"] == "serviceaccounts"
+        })
+        .map(|one| one["value"].as_f64().unwrap())
+        .sum();
+    // Nobody else lists them: controllers did when they began, and watch since then.
+    assert_eq!(counted, 120.0, "{:#}", report["metrics"]);
+    run(kperf, world, &["delete", "waited"]).expect(0);
 }
 
 fn status_names(kperf: &Kperf, world: &World) -> Vec<String> {

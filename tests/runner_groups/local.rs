@@ -56,6 +56,8 @@ fn three_processes_are_one_report() {
     assert_eq!(whole["series"].as_array().unwrap().len(), 3);
     assert_eq!(metric(&whole, "runners"), 3.0);
     starts(&whole, 3);
+    // The server's side of it, from before the start to the end.
+    assert_eq!(server_lists(&whole), 300.0);
     let flat = kperf.json("lists-kperf.json");
     assert_eq!(flat["total"], 300);
     assert!(flat["percentileLatencies"].is_array(), "{flat:#}");
@@ -75,6 +77,47 @@ fn three_processes_are_one_report() {
         .expect(0);
     drop(again);
     assert_eq!(series(&kperf.json("again.json")), series(&whole));
+}
+
+/// LIST requests that the server counted.
+fn server_lists(report: &Value) -> f64 {
+    let all = report["metrics"].as_array().unwrap().iter();
+    all.filter(|one| one["name"] == "server_requests" && one["labels"]["verb"] == "LIST")
+        .map(|one| one["value"].as_f64().unwrap())
+        .sum()
+}
+
+#[test]
+fn a_limit_may_be_about_the_server() {
+    let kperf = kperf!();
+    let run = |limit: &str, flags: &[&str], code| {
+        kperf.write(
+            "group.yaml",
+            &format!(
+                "count: 2
+loadProfile:
+  version: 1
+  thresholds: ['{limit}']
+  specs:
+    - {{total: 20, conns: 1, client: 1, requests: [{{shares: 1, staleList: {{version: v1, resource: pods}}}}]}}
+"
+            ),
+        );
+        let words = "rg run --local 2 --sim --runnergroup group.yaml --output json=r.json";
+        let words: Vec<&str> = words
+            .split_whitespace()
+            .chain(flags.iter().copied())
+            .collect();
+        kperf.run(&words).expect(code);
+        kperf.json("r.json")
+    };
+    let requests = "server-requests{verb=\"LIST\"} <= ";
+    run(&format!("{requests}40"), &[], 0);
+    let report = run(&format!("{requests}39"), &[], 3);
+    assert_eq!(report["thresholds"][0]["measured"], 40.0, "{report:#}");
+    // Nobody looked.
+    let report = run("errors <= 0", &["--server-metrics=off"], 0);
+    assert_eq!(server_lists(&report), 0.0);
 }
 
 #[test]
@@ -100,6 +143,10 @@ fn two_groups_run_at_the_same_time() {
     for group in ["a", "other"] {
         let report = kperf.json(&format!("{group}.json"));
         assert_eq!(report["overall"]["sent"], 100, "{group}");
+        // It cannot tell them apart, and says so.
+        assert_eq!(server_lists(&report), 200.0);
+        let findings = report["findings"].to_string();
+        assert!(findings.contains("server/of-all-groups"), "{findings}");
     }
     with("json=one.json")
         .expect(2)
@@ -210,6 +257,10 @@ fn what_is_wrong_is_said_before_anything_runs() {
         .run(&words)
         .expect(2)
         .says(&["add --grant 'get:configmaps@ns-0'"]);
+    kperf
+        .run(&["rg", "run", "--runnergroup=x", "--server-metrics=ends"])
+        .expect(2)
+        .says(&["add --wait to --server-metrics"]);
     kperf
         .run(&[
             "rg",

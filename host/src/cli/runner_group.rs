@@ -5,12 +5,12 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand};
 use kperf_cluster::{api::Cluster, grant::Grant};
-use kperf_load::Stop;
+use kperf_load::{Stop, plan::Target};
 use kperf_runners::{FlowControl, Found, NAMESPACE, check_rights, find};
 use tokio::runtime::Runtime;
 
 use crate::{
-    cli::{TargetArgs, output::OutputArgs, run::limits},
+    cli::{TargetArgs, output::OutputArgs, run::limits, server::ServerArgs},
     exit::{Exit, Failed, OrExit as _},
     live::Live,
     plugins::Plugins,
@@ -18,11 +18,14 @@ use crate::{
         Group, GroupOptions, LocalTarget, Running, SpecUri, prepare, start_in_cluster,
         start_locally,
     },
+    server_side::Observer,
     signals, target,
 };
 
 mod results;
 mod status;
+
+use results::Waited;
 
 /// Flags before the subcommand, as kperf has them.
 #[derive(Debug, Args)]
@@ -117,6 +120,9 @@ pub struct RunArgs {
     /// Where groups are.
     #[command(flatten)]
     pub place: PlaceArgs,
+    /// Flags about the server's own numbers, which are of all groups together; with --wait or --local only.
+    #[command(flatten)]
+    pub server: ServerArgs,
     /// Result flags; {group} in a destination is the group's name.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -216,6 +222,7 @@ pub fn run(args: RunnerGroupArgs, live: &Live) -> Result<Exit, Failed> {
 struct Connected {
     runtime: Runtime,
     cluster: Cluster,
+    target: Target,
 }
 
 fn runtime() -> Result<Runtime, Failed> {
@@ -245,7 +252,11 @@ impl Connected {
             .map_err(|error| anyhow!("{}: {error}", resolved.description))
             .or_exit(Exit::Target)?;
         drop(within);
-        Ok(Self { runtime, cluster })
+        Ok(Self {
+            runtime,
+            cluster,
+            target: resolved.target,
+        })
     }
 
     /// The groups that are named, or all.
@@ -282,6 +293,15 @@ impl Connected {
 }
 
 fn start(args: &RunArgs, live: &Live) -> Result<Exit, Failed> {
+    let look = args.server.when()?;
+    if look.asked() && !args.wait && args.local.is_none() {
+        return Err(Failed {
+            exit: Exit::Usage,
+            error: anyhow!(
+                "nobody is there to ask the server once the runners are over; add --wait to --server-metrics"
+            ),
+        });
+    }
     let uris = args
         .groups
         .iter()
@@ -352,19 +372,17 @@ fn start(args: &RunArgs, live: &Live) -> Result<Exit, Failed> {
         (Some(_), _) => {
             let target = LocalTarget::new(&args.place.target)?;
             signals::install(&stop);
+            let observer = target.observe(look)?;
             let mut running = Vec::with_capacity(groups.len());
             for group in &groups {
                 running.push((group.name.clone(), start_locally(group, &target)?));
             }
-            results::wait(
+            let waited = Waited {
                 running,
-                within(args),
-                &args.output,
-                plugins,
-                &reading,
-                &stop,
-                live,
-            )
+                within: within(args),
+                observer,
+            };
+            results::wait(waited, &args.output, plugins, &reading, &stop, live)
         }
         (None, Some(connected)) => in_cluster(args, &groups, &connected, plugins, &stop, live),
         // A cluster is always there when it is not local.
@@ -381,7 +399,11 @@ fn in_cluster(
     live: &Live,
 ) -> Result<Exit, Failed> {
     let namespace = &args.place.namespace;
-    let Connected { runtime, cluster } = connected;
+    let Connected {
+        runtime,
+        cluster,
+        target,
+    } = connected;
     // Everything that can be wrong with any of them, before the first is made.
     for group in groups {
         group.in_namespace(namespace)?;
@@ -394,6 +416,11 @@ fn in_cluster(
         .block_on(check_rights(cluster, namespace, everywhere))
         .or_exit(Exit::Target)?;
     signals::install(stop);
+    let observer = if args.wait {
+        Observer::begin(target, false, args.server.when()?)
+    } else {
+        None
+    };
     let started: Vec<Result<Running, Failed>> = runtime.block_on(async {
         let mut starting = tokio::task::JoinSet::new();
         for (number, group) in groups.iter().enumerate() {
@@ -440,8 +467,12 @@ fn in_cluster(
     if !args.wait {
         return Ok(Exit::Success);
     }
-    let within = within(args);
-    results::wait(running, within, &args.output, plugins, runtime, stop, live)
+    let waited = Waited {
+        running,
+        within: within(args),
+        observer,
+    };
+    results::wait(waited, &args.output, plugins, runtime, stop, live)
 }
 
 fn within(args: &RunArgs) -> Option<Duration> {
@@ -464,7 +495,9 @@ fn delete(args: &DeleteArgs, live: &Live) -> Result<Exit, Failed> {
     let connected = Connected::new(&args.place.target)?;
     let namespace = &args.place.namespace;
     let groups = connected.groups(namespace, &args.groups)?;
-    let Connected { runtime, cluster } = &connected;
+    let Connected {
+        runtime, cluster, ..
+    } = &connected;
     let mut complete = true;
     let cleaned = runtime.block_on(async {
         let mut cleaning = tokio::task::JoinSet::new();

@@ -26,8 +26,9 @@ use super::{Group, Outcome, Running, running};
 use crate::{
     cli::TargetArgs,
     exit::{Exit, Failed, OrExit as _},
+    server_side::{Observer, ServerMetrics},
     sink::write_private,
-    target::TargetChoice,
+    target::{self, TargetChoice},
 };
 
 /// How long a process that was told to end may take, as long as a pod may: what hangs is killed then.
@@ -44,7 +45,7 @@ pub struct LocalTarget {
     /// The same for this process.
     choice: TargetChoice,
     /// Serves as long as it lives.
-    _sim: Option<(Sim, TempDir)>,
+    sim: Option<(Sim, TempDir)>,
 }
 
 impl LocalTarget {
@@ -72,7 +73,7 @@ impl LocalTarget {
                     path: Some(kubeconfig),
                     context: None,
                 }),
-                _sim: Some((sim, folder)),
+                sim: Some((sim, folder)),
             });
         }
         let mut arguments: Vec<OsString> = Vec::new();
@@ -107,8 +108,21 @@ impl LocalTarget {
             arguments,
             environment: token.map(|token| ("KPERF_TOKEN", token.into())).collect(),
             choice,
-            _sim: None,
+            sim: None,
         })
+    }
+
+    /// Begins to look at what the runners load.
+    ///
+    /// # Errors
+    /// It cannot be found.
+    pub fn observe(&self, when: ServerMetrics) -> Result<Option<Observer>, Failed> {
+        if when == ServerMetrics::Off {
+            return Ok(None);
+        }
+        let resolved = target::resolve(&self.choice).or_exit(Exit::Target)?;
+        let in_process = self.sim.is_some();
+        Ok(Observer::begin(&resolved.target, in_process, when))
     }
 
     /// Where this process finds what the runners load.

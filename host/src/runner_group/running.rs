@@ -23,8 +23,10 @@ use crate::exit::{Exit, Failed};
 const BEGINS_WITHIN: Duration = Duration::from_secs(15 * 60);
 /// Runners that were told to end have reported by then: their grace period and some more.
 const REPORTS_WITHIN: Duration = Duration::from_secs(45);
-/// Between two looks whether a group has begun.
+/// Between two looks whether the runners of a group in a cluster, and of this machine, have agreed on a start: several
+/// before it comes.
 const LOOK: Duration = Duration::from_millis(250);
+const LOOK_LOCALLY: Duration = Duration::from_millis(25);
 
 /// A group at work, in a cluster or on this machine.
 pub enum Running {
@@ -73,7 +75,11 @@ impl Running {
         say: &(dyn Fn(&str) + Sync),
     ) -> Result<Outcome, Failed> {
         let name = self.name().to_owned();
-        let has_begun = begins(self.store());
+        let agreed = self.agreed();
+        let has_begun = async {
+            let ahead = agreed.await.duration_since(SystemTime::now());
+            tokio::time::sleep(ahead.unwrap_or_default()).await;
+        };
         let over = self.over(stop, say);
         tokio::pin!(has_begun, over);
         tokio::select! {
@@ -127,6 +133,24 @@ impl Running {
         wait_in_cluster(cluster, group, Some(Duration::ZERO), &patient, say).await
     }
 
+    /// The start that its runners agree on, once they do. It may be a moment ahead, or over.
+    pub fn agreed(&self) -> impl Future<Output = SystemTime> + Send + use<> {
+        let store = self.store();
+        let pause = match self {
+            Self::Cluster { .. } => LOOK,
+            Self::Local(_) => LOOK_LOCALLY,
+        };
+        async move {
+            loop {
+                // That it cannot be read now is said by whoever waits for the end.
+                if let Ok(Some(start)) = store.start().await {
+                    return UNIX_EPOCH + Duration::from_micros(start.start_unix_us);
+                }
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
+
     fn name(&self) -> &str {
         match self {
             Self::Cluster { group, .. } => &group.name,
@@ -153,19 +177,6 @@ impl Running {
             // Its processes and files go with it.
             Self::Local(_) => CleanReport::default(),
         }
-    }
-}
-
-/// Returns at the start that the runners agreed on.
-async fn begins(store: Store) {
-    loop {
-        // That it cannot be read now is said by whoever waits for the end.
-        if let Ok(Some(start)) = store.start().await {
-            let at = UNIX_EPOCH + Duration::from_micros(start.start_unix_us);
-            let ahead = at.duration_since(SystemTime::now()).unwrap_or_default();
-            return tokio::time::sleep(ahead).await;
-        }
-        tokio::time::sleep(LOOK).await;
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use kperf_cluster::server_metrics::{Buckets, Change, Changes, Scrape, Scraper};
 use kperf_load::{Stop, plan::Target};
-use tokio::sync::oneshot;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::ServerMetrics;
 
@@ -89,9 +89,16 @@ pub struct Observed {
 pub struct Observer {
     ready: Option<Receiver<()>>,
     points: Receiver<Vec<Point>>,
-    /// The last look, with the longest it may take.
-    finish: oneshot::Sender<Option<Duration>>,
+    orders: UnboundedSender<Order>,
     thread: JoinHandle<Observed>,
+}
+
+#[derive(Debug)]
+enum Order {
+    /// Begin anew, with a look that is over by then.
+    Anew { by: Instant },
+    /// The last look, with the longest it may take.
+    Finish(Option<Duration>),
 }
 
 impl Observer {
@@ -105,7 +112,7 @@ impl Observer {
         };
         let (is_ready, ready) = channel();
         let (point, points) = channel();
-        let (finish, finished) = oneshot::channel();
+        let (orders, received) = unbounded_channel();
         let target = target.clone();
         let asked = when.asked();
         let watch = move || {
@@ -124,7 +131,7 @@ impl Observer {
                         every,
                         &is_ready,
                         &point,
-                        finished,
+                        received,
                         &mut observed,
                     ));
                 }
@@ -139,7 +146,7 @@ impl Observer {
             Ok(thread) => Some(Self {
                 ready: Some(ready),
                 points,
-                finish,
+                orders,
                 thread,
             }),
             Err(error) => {
@@ -157,6 +164,12 @@ impl Observer {
         }
     }
 
+    /// Begins anew: who waited for others to be ready does not count the waiting. A look that is not over `by` then, or
+    /// sees less than the first one, is none, and what was seen before goes on.
+    pub fn anew(&self, by: Instant) {
+        self.orders.send(Order::Anew { by }).ok();
+    }
+
     /// Intervals since the last call.
     pub fn news(&self) -> Vec<Vec<Point>> {
         self.points.try_iter().collect()
@@ -167,7 +180,7 @@ impl Observer {
     pub fn finish(mut self, stop: &Stop) -> Observed {
         self.ready();
         let limit = stop.is_stopped().then_some(IN_HASTE);
-        self.finish.send(limit).ok();
+        self.orders.send(Order::Finish(limit)).ok();
         // A thread that panicked has already said so; the run goes on without its numbers.
         self.thread.join().unwrap_or_default()
     }
@@ -178,13 +191,13 @@ async fn watch(
     every: Option<Duration>,
     is_ready: &Sender<()>,
     news: &Sender<Vec<Point>>,
-    mut finished: oneshot::Receiver<Option<Duration>>,
+    mut orders: UnboundedReceiver<Order>,
     observed: &mut Observed,
 ) {
     let scraper = Scraper::find(target).await;
     observed.before = scraper.scrape().await;
     is_ready.send(()).ok();
-    let first = Instant::now();
+    let mut first = Instant::now();
     let mut last = observed.before.clone();
     let mut due = tokio::time::Instant::now();
     let limit = loop {
@@ -202,10 +215,23 @@ async fn watch(
         };
         tokio::select! {
             biased;
-            limit = &mut finished => match limit {
-                Ok(limit) => break limit,
+            order = orders.recv() => match order {
+                Some(Order::Finish(limit)) => break limit,
+                Some(Order::Anew { by }) => {
+                    let look = scraper.scrape().await;
+                    let before = &observed.before;
+                    let sees_less = look.failures.len() > before.failures.len()
+                        || look.samples.len() < before.samples.len();
+                    if !sees_less && Instant::now() <= by {
+                        first = Instant::now();
+                        observed.before = look.clone();
+                        observed.changes = Changes::default();
+                        observed.points.clear();
+                        last = look;
+                    }
+                }
                 // Nobody waits for it.
-                Err(_) => return,
+                None => return,
             },
             () = tick => {
                 let look = scraper.scrape().await;
@@ -281,6 +307,18 @@ mod tests {
 
     use super::*;
 
+    fn target(addresses: Vec<SocketAddr>) -> Target {
+        Target {
+            host: "api.example".to_owned(),
+            port: 80,
+            addresses,
+            path_prefix: String::new(),
+            tls: None,
+            headers: Arc::new(http::HeaderMap::new()),
+            proxy: None,
+        }
+    }
+
     /// An instance that counts its looks as requests, and fails the `failing`th.
     fn instance(start: u32, failing: u64) -> (SocketAddr, Arc<AtomicU64>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -317,15 +355,7 @@ mod tests {
     fn an_instance_that_misses_a_look_stays_in_the_sum() {
         let (steady, _) = instance(10, 0);
         let (failing, looks) = instance(20, 3);
-        let target = Target {
-            host: "api.example".to_owned(),
-            port: 80,
-            addresses: vec![steady, failing],
-            path_prefix: String::new(),
-            tls: None,
-            headers: Arc::new(http::HeaderMap::new()),
-            proxy: None,
-        };
+        let target = target(vec![steady, failing]);
         let every = ServerMetrics::Every(Duration::from_millis(100));
         let observer = Observer::begin(&target, false, every).unwrap();
         let end = Instant::now() + Duration::from_secs(30);
@@ -355,21 +385,35 @@ mod tests {
     #[test]
     fn an_interval_without_an_end_is_none() {
         let (address, looks) = instance(10, 0);
-        let target = Target {
-            host: "api.example".to_owned(),
-            port: 80,
-            addresses: vec![address],
-            path_prefix: String::new(),
-            tls: None,
-            headers: Arc::new(http::HeaderMap::new()),
-            proxy: None,
-        };
+        let target = target(vec![address]);
         let every = ServerMetrics::Every(Duration::MAX);
         let mut observer = Observer::begin(&target, false, every).unwrap();
         observer.ready();
         let observed = observer.finish(&Stop::new());
         assert!(observed.changes.is_whole(), "{:?}", observed.changes);
         assert_eq!(looks.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn what_was_before_a_new_beginning_does_not_count() {
+        for (in_time, counted) in [(true, 1.0), (false, 2.0)] {
+            let (address, looks) = instance(10, 0);
+            let target = target(vec![address]);
+            let ends = ServerMetrics::Ends { asked: true };
+            let mut observer = Observer::begin(&target, false, ends).unwrap();
+            observer.ready();
+            let now = Instant::now();
+            observer.anew(if in_time {
+                now + Duration::from_secs(60)
+            } else {
+                now
+            });
+            let observed = observer.finish(&Stop::new());
+            assert_eq!(looks.load(Ordering::SeqCst), 3);
+            assert!(observed.changes.is_whole(), "{:?}", observed.changes);
+            let change = &observed.changes.instances[0];
+            assert_eq!(change.counters.answered(), counted, "{in_time}");
+        }
     }
 
     #[test]

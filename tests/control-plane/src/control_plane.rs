@@ -165,12 +165,12 @@ impl ControlPlane {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Stops etcd in its tracks (SIGSTOP): connections stay, nothing answers.
+    /// Stops etcd in its tracks (SIGSTOP): connections stay, nothing answers from here on.
     ///
     /// # Errors
     /// An existing cluster, or etcd has ended.
-    pub fn pause_etcd(&self) -> anyhow::Result<()> {
-        self.own()?.signal(Component::Etcd, Signal::SIGSTOP)
+    pub fn pause_etcd(&mut self) -> anyhow::Result<()> {
+        self.own_mut()?.pause(Component::Etcd)
     }
 
     /// Lets etcd go on.

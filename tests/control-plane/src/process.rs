@@ -11,7 +11,10 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::{
+        signal::{Signal, kill},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
+    },
     unistd::Pid,
 };
 
@@ -81,8 +84,23 @@ impl Process {
 
     pub(crate) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         ensure!(!self.ended, "{} has ended", self.component);
-        let id = Pid::from_raw(i32::try_from(self.child.id())?);
-        kill(id, signal).with_context(|| format!("{signal} to {}", self.component))
+        kill(self.pid()?, signal).with_context(|| format!("{signal} to {}", self.component))
+    }
+
+    /// Stops it in its tracks (SIGSTOP), and returns when none of its threads runs any more: until then it may
+    /// answer.
+    pub(crate) fn pause(&mut self) -> anyhow::Result<()> {
+        self.signal(Signal::SIGSTOP)?;
+        // The kernel tells the parent when the last thread has stopped.
+        let status = waitpid(self.pid()?, Some(WaitPidFlag::WUNTRACED))
+            .with_context(|| format!("waiting for {} to stop", self.component))?;
+        self.ended = !matches!(status, WaitStatus::Stopped(..));
+        ensure!(!self.ended, "{} has ended", self.component);
+        Ok(())
+    }
+
+    fn pid(&self) -> anyhow::Result<Pid> {
+        Ok(Pid::from_raw(i32::try_from(self.child.id())?))
     }
 
     /// Asks it to end, and kills it when it has not after `grace`.

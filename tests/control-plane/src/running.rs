@@ -160,24 +160,26 @@ impl Running {
         }
     }
 
-    fn process(&self, component: Component) -> anyhow::Result<&Process> {
+    fn position(&self, component: Component) -> anyhow::Result<usize> {
         self.processes
             .iter()
-            .find(|process| process.component() == component)
+            .position(|process| process.component() == component)
             .with_context(|| format!("{component} is not running"))
     }
 
     pub(crate) fn signal(&self, component: Component, signal: Signal) -> anyhow::Result<()> {
-        self.process(component)?.signal(signal)
+        self.processes[self.position(component)?].signal(signal)
+    }
+
+    /// Stops a component in its tracks; [`Signal::SIGCONT`] lets it go on.
+    pub(crate) fn pause(&mut self, component: Component) -> anyhow::Result<()> {
+        let index = self.position(component)?;
+        self.processes[index].pause()
     }
 
     /// Takes a component out, to be stopped.
     fn take(&mut self, component: Component) -> anyhow::Result<Process> {
-        let index = self
-            .processes
-            .iter()
-            .position(|process| process.component() == component)
-            .with_context(|| format!("{component} is not running"))?;
+        let index = self.position(component)?;
         Ok(self.processes.remove(index))
     }
 
@@ -194,7 +196,7 @@ impl Running {
 
     /// Starts the API server again, on its port.
     pub(crate) fn start_api_server(&mut self) -> anyhow::Result<()> {
-        if self.process(Component::ApiServer).is_ok() {
+        if self.position(Component::ApiServer).is_ok() {
             bail!("kube-apiserver is running");
         }
         let deadline = Instant::now() + self.options.deadline;

@@ -54,7 +54,7 @@ fn an_api_server_with_its_etcd() {
     kubectl_lists_namespaces(&plane);
     rights_are_checked(&plane);
     pods_are_admitted(&plane);
-    etcd_pauses(&plane);
+    etcd_pauses(&mut plane);
 
     // The same URL and the same objects after a restart, an orderly one and one after a crash.
     for stop in [ControlPlane::stop_api_server, ControlPlane::kill_api_server] {
@@ -149,21 +149,19 @@ fn pods_are_admitted(plane: &ControlPlane) {
         .unwrap();
 }
 
-fn etcd_pauses(plane: &ControlPlane) {
+fn etcd_pauses(plane: &mut ControlPlane) {
     // Read from etcd, not from a cache; and given up by the server, with an answer or by hanging up, so that the
     // test need not wait long.
     let namespace = "/api/v1/namespaces/default?timeout=1s";
-    let admin = plane.client().unwrap();
-    let reads = || {
-        admin
-            .get(namespace)
-            .is_ok_and(|answer| answer.status == 200)
+    let reads = |plane: &ControlPlane| {
+        let answer = plane.client().unwrap().get(namespace);
+        answer.is_ok_and(|answer| answer.status == 200)
     };
-    eventually("etcd answers", reads);
+    eventually("etcd answers", || reads(plane));
     plane.pause_etcd().unwrap();
-    assert!(!reads());
+    assert!(!reads(plane));
     plane.resume_etcd().unwrap();
-    eventually("etcd answers again", reads);
+    eventually("etcd answers again", || reads(plane));
 }
 
 fn nothing_is_left_after(plane: ControlPlane) {

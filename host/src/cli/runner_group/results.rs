@@ -1,10 +1,11 @@
 //! `rg result`, and the end of `rg run --wait` and `rg run --local N`: reports merged, printed and exported.
 
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::anyhow;
 use kperf_load::Stop;
-use tokio::runtime::Runtime;
+use kperf_runtime::report as doc;
+use tokio::{runtime::Runtime, task::JoinSet};
 
 use super::{Connected, ResultArgs, of_group};
 use crate::{
@@ -19,8 +20,12 @@ use crate::{
     plugins::Plugins,
     run::deliver,
     runner_group::{Outcome, Running},
+    server_side::{self, Observer, ServerResults},
     signals,
 };
+
+/// Between two looks for what the observer saw.
+const NEWS: Duration = Duration::from_millis(200);
 
 /// Runs the command.
 ///
@@ -52,15 +57,13 @@ pub(super) fn run(args: &ResultArgs, live: &Live) -> Result<Exit, Failed> {
             (group.name.clone(), Running::Cluster { cluster, group })
         })
         .collect();
-    wait(
+    let waited = Waited {
         running,
         within,
-        &args.output,
-        plugins,
-        &connected.runtime,
-        &stop,
-        live,
-    )
+        observer: None,
+    };
+    let runtime = &connected.runtime;
+    wait(waited, &args.output, plugins, runtime, &stop, live)
 }
 
 /// Several groups need destinations of their own.
@@ -85,34 +88,59 @@ pub(super) fn check_outputs(
     }
 }
 
+/// Groups that are waited for.
+pub(super) struct Waited {
+    /// With their names.
+    pub(super) running: Vec<(String, Running)>,
+    /// Longest wait; none = forever.
+    pub(super) within: Option<Duration>,
+    /// Looks at the server that they load, if somebody does.
+    pub(super) observer: Option<Observer>,
+}
+
 /// Waits for groups at the same time, and prints them one after the other.
 ///
 /// # Errors
 /// A group that cannot be waited for, or without a single report; the others are printed.
 pub(super) fn wait(
-    running: Vec<(String, Running)>,
-    within: Option<Duration>,
+    waited: Waited,
     outputs: &OutputArgs,
     mut plugins: Plugins,
     runtime: &Runtime,
     stop: &Stop,
     live: &Live,
 ) -> Result<Exit, Failed> {
+    let Waited {
+        running,
+        within,
+        mut observer,
+    } = waited;
     let names: Vec<String> = running.iter().map(|(name, _)| name.clone()).collect();
+    if let Some(observer) = &mut observer {
+        observer.ready();
+    }
     let outcomes: Vec<Result<Outcome, Failed>> = runtime.block_on(async {
-        let mut waiting = tokio::task::JoinSet::new();
+        let mut waiting = JoinSet::new();
+        let mut starts = JoinSet::new();
         for (number, (_, mut group)) in running.into_iter().enumerate() {
+            if observer.is_some() {
+                starts.spawn(group.agreed());
+            }
             let stop = stop.clone();
             waiting.spawn(async move {
                 let wait = group.wait(within, &stop, &|text| eprintln!("{text}"));
                 (number, wait.await)
             });
         }
-        let mut outcomes = waiting.join_all().await;
+        let mut outcomes = tokio::select! {
+            outcomes = waiting.join_all() => outcomes,
+            () = look(observer.as_ref(), starts, live) => Vec::new(),
+        };
         outcomes.sort_by_key(|(number, _)| *number);
         outcomes.into_iter().map(|(_, outcome)| outcome).collect()
     });
     let several = names.len() > 1;
+    let server = observer.map(|observer| of_all(observer, several, stop));
     let mut worst = Exit::Success;
     let mut failure = None;
     for (name, outcome) in names.iter().zip(outcomes) {
@@ -120,7 +148,7 @@ pub(super) fn wait(
             if several {
                 live.say(&format!("--- runner group {name}"));
             }
-            print(name, outcome, outputs, &mut plugins, live)
+            print(name, outcome, server.as_ref(), outputs, &mut plugins, live)
         });
         match printed {
             Ok(exit) => worst = worse(worst, exit),
@@ -139,6 +167,38 @@ pub(super) fn wait(
     }
 }
 
+/// Lets the observer begin at the first start, and shows what it sees; never ends.
+async fn look(observer: Option<&Observer>, mut starts: JoinSet<SystemTime>, live: &Live) {
+    let Some(observer) = observer else {
+        return std::future::pending().await;
+    };
+    if let Some(Ok(start)) = starts.join_next().await {
+        let ahead = start.duration_since(SystemTime::now()).unwrap_or_default();
+        observer.anew(Instant::now() + ahead);
+    }
+    // They only serve to find the first one.
+    drop(starts);
+    loop {
+        for points in observer.news() {
+            live.server(&points);
+        }
+        tokio::time::sleep(NEWS).await;
+    }
+}
+
+/// What the server said while all groups ran.
+fn of_all(observer: Observer, several: bool, stop: &Stop) -> ServerResults {
+    let mut server = server_side::results(&observer.finish(stop), &[], None);
+    if several && !server.metrics.is_empty() {
+        server.findings.push(doc::Finding {
+            severity: "info".to_owned(),
+            code: "server/of-all-groups".to_owned(),
+            message: "the server's numbers are of all runner groups together".to_owned(),
+        });
+    }
+    server
+}
+
 /// Of two codes the one that says more: any but success, the earlier first.
 fn worse(one: Exit, other: Exit) -> Exit {
     if one == Exit::Success { other } else { one }
@@ -147,6 +207,7 @@ fn worse(one: Exit, other: Exit) -> Exit {
 fn print(
     name: &str,
     outcome: Outcome,
+    server: Option<&ServerResults>,
     outputs: &OutputArgs,
     plugins: &mut Plugins,
     live: &Live,
@@ -163,7 +224,10 @@ fn print(
         live.say(&format!("runner {}{node} is missing: {why}", line.name));
     }
     let count = outcome.plan.count;
-    let report = outcome.into_report()?;
+    let mut report = outcome.into_report()?;
+    if let Some(server) = server {
+        report.add_server(server);
+    }
     let outputs = output::prepare(&of_group(outputs, name), plugins)?;
     let on_stderr = outputs.iter().any(|output| output.destination.is_stdout());
     let exit = merge::exit(&report.summary, missing);
