@@ -14,6 +14,7 @@ pub mod cli;
 pub mod eks;
 pub mod exit;
 pub mod export;
+mod https;
 pub mod live;
 pub mod load;
 pub mod merge;

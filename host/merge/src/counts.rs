@@ -41,7 +41,13 @@ impl Reader {
         }
     }
 
-    /// Appends what the histogram counts to `into`; how many values that are must be `count`.
+    /// Places that [`Reader::read`] needs: one for each bucket there is, and one more to write to without asking.
+    pub(crate) fn room(&self) -> usize {
+        self.buckets + 1
+    }
+
+    /// Writes what the histogram counts to the beginning of `room`, ascending by bucket, and says how many buckets that
+    /// are; the values in it must be `count`.
     ///
     /// # Errors
     /// A sentence about what is wrong.
@@ -49,23 +55,23 @@ impl Reader {
         &mut self,
         text: &str,
         count: u64,
-        into: &mut Vec<(u32, u64)>,
-    ) -> Result<(), String> {
-        let room = base64::decoded_len_estimate(text.len());
-        if self.packed.len() < room {
-            self.packed.resize(room, 0);
+        room: &mut [(u32, u64)],
+    ) -> Result<usize, String> {
+        let most = base64::decoded_len_estimate(text.len());
+        if self.packed.len() < most {
+            self.packed.resize(most, 0);
         }
         let length = STANDARD
             .decode_slice(text, &mut self.packed)
             .map_err(|error| format!("the histogram is no base64: {error}"))?;
         let packed = self.packed.get(..length).unwrap_or_default();
-        let found = unpack(packed, &mut self.inflate, &mut self.unpacked)
-            .and_then(|unpacked| read_counts(unpacked, self.buckets, into))?;
-        if found == count {
-            Ok(())
+        let unpacked = unpack(packed, &mut self.inflate, &mut self.unpacked)?;
+        let (found, sum) = read_counts(unpacked, self.buckets as u64, room)?;
+        if sum == count {
+            Ok(found)
         } else {
             Err(format!(
-                "the histogram holds {found} values, but `count` is {count}"
+                "the histogram holds {sum} values, but `count` is {count}"
             ))
         }
     }
@@ -94,8 +100,13 @@ fn unpack<'a>(
     unpacked.get(..length).ok_or_else(|| damaged("too long"))
 }
 
-/// Reads the counts of a V2 histogram; returns their sum.
-fn read_counts(unpacked: &[u8], buckets: usize, into: &mut Vec<(u32, u64)>) -> Result<u64, String> {
+/// Reads the counts of a V2 histogram into `room`, which has a place for each bucket and one more; returns how many there
+/// are, and their sum.
+fn read_counts(
+    unpacked: &[u8],
+    buckets: u64,
+    room: &mut [(u32, u64)],
+) -> Result<(usize, u64), String> {
     let damaged = || "the histogram is cut or damaged".to_owned();
     let (header, counts) = unpacked
         .split_first_chunk::<HEADER_BYTES>()
@@ -116,29 +127,41 @@ fn read_counts(unpacked: &[u8], buckets: usize, into: &mut Vec<(u32, u64)>) -> R
              {LOWEST_NS} to {HIGHEST_NS} ns with {DIGITS} digits merge without loss"
         ));
     }
-    let mut sum = 0_u64;
-    let mut bucket = 0_usize;
-    let mut rest = counts;
-    while let Some((value, after)) = zig_zag(rest) {
-        rest = after;
-        if value > 0 {
-            if bucket >= buckets {
-                return Err(damaged());
-            }
-            let count = value.unsigned_abs();
-            sum = sum.checked_add(count).ok_or_else(damaged)?;
-            into.push((bucket as u32, count));
-            bucket += 1;
-        } else if value == 0 {
-            bucket += 1;
-        } else {
-            // A run of buckets without values.
-            let run = usize::try_from(value.unsigned_abs()).map_err(|_| damaged())?;
-            bucket = bucket.checked_add(run).ok_or_else(damaged)?;
+    let (mut found, mut bucket, mut sum) = (0_usize, 0_u64, 0_u64);
+    let mut bytes = counts.iter();
+    loop {
+        // Above zero the count of a bucket, below it a run of buckets without values. Which of the two comes next cannot be
+        // foretold, so there is no branch on it: what is no count is overwritten by the next one. Nearly all are small
+        // enough for one byte, and so is the sum of as many as there can be.
+        while let Some(byte) = bytes.as_slice().first().filter(|byte| **byte < 0x80) {
+            bytes.next();
+            let (half, is_run) = (u64::from(byte >> 1), u64::from(byte & 1));
+            let place = room.get_mut(found).ok_or_else(damaged)?;
+            *place = (bucket as u32, half);
+            found += usize::from(half != 0) & (is_run ^ 1) as usize;
+            sum = sum.saturating_add(half & is_run.wrapping_sub(1));
+            bucket += 1 + (half & is_run.wrapping_neg());
         }
+        if bucket > buckets {
+            return Err(damaged());
+        }
+        let Some((value, after)) = zig_zag(bytes.as_slice()) else {
+            break;
+        };
+        bytes = after.iter();
+        if value > 0 {
+            let place = room.get_mut(found).ok_or_else(damaged)?;
+            *place = (bucket as u32, value.unsigned_abs());
+            found += 1;
+        }
+        sum = sum.checked_add(value.max(0) as u64).ok_or_else(damaged)?;
+        bucket = bucket
+            .checked_add(if value < 0 { value.unsigned_abs() } else { 1 })
+            .filter(|bucket| *bucket <= buckets)
+            .ok_or_else(damaged)?;
     }
-    if rest.is_empty() && bucket <= buckets {
-        Ok(sum)
+    if bytes.as_slice().is_empty() {
+        Ok((found, sum))
     } else {
         Err(damaged())
     }
@@ -150,14 +173,7 @@ fn u32_at_start(bytes: &[u8]) -> Option<(u32, &[u8])> {
 }
 
 /// A ZigZag LEB128 number of at most nine bytes, the last with all its eight bits; none at the end or in a cut one.
-#[inline]
 fn zig_zag(bytes: &[u8]) -> Option<(i64, &[u8])> {
-    // Most counts and runs are small.
-    if let Some((byte, rest)) = bytes.split_first()
-        && byte & 0x80 == 0
-    {
-        return Some((i64::from(byte >> 1) ^ -i64::from(byte & 1), rest));
-    }
     let mut value = 0_u64;
     for (at, byte) in bytes.iter().enumerate() {
         let is_last = at + 1 == MAX_COUNT_BYTES;
@@ -259,13 +275,17 @@ mod tests {
         })
     }
 
+    fn try_read(text: &str, count: u64) -> Result<Vec<(u32, u64)>, String> {
+        let mut reader = Reader::new();
+        let mut room = vec![(0, 0); reader.room()];
+        let found = reader.read(text, count, &mut room)?;
+        room.truncate(found);
+        Ok(room)
+    }
+
     fn read(histogram: &Histogram<u64>) -> Vec<(u32, u64)> {
         let text = STANDARD.encode(measure::encode(histogram));
-        let mut sparse = Vec::new();
-        Reader::new()
-            .read(&text, histogram.len(), &mut sparse)
-            .unwrap();
-        sparse
+        try_read(&text, histogram.len()).unwrap()
     }
 
     #[test]
@@ -321,22 +341,58 @@ mod tests {
         }
         let bytes = measure::encode(&histogram);
         let expected = read(&histogram);
-        let mut reader = Reader::new();
         for cut in 0..bytes.len() {
             let text = STANDARD.encode(&bytes[..cut]);
-            let mut sparse = Vec::new();
-            assert!(
-                reader.read(&text, 300, &mut sparse).is_err(),
-                "cut at {cut}"
-            );
+            assert!(try_read(&text, 300).is_err(), "cut at {cut}");
         }
         for bit in 0..bytes.len() * 8 {
             let mut bytes = bytes.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
-            let mut sparse = Vec::new();
-            let read = reader.read(&STANDARD.encode(&bytes), 300, &mut sparse);
-            assert!(read.is_err() || sparse == expected, "bit {bit}");
+            let read = try_read(&STANDARD.encode(&bytes), 300);
+            assert!(read.is_err() || read == Ok(expected.clone()), "bit {bit}");
         }
+    }
+
+    /// A V2 histogram of our bounds with these counts.
+    fn crafted(counts: &[u8]) -> String {
+        use std::io::Write as _;
+        let digits = u32::from(DIGITS);
+        let mut plain: Vec<u8> = [V2, counts.len() as u32, 0, digits]
+            .iter()
+            .flat_map(|word| word.to_be_bytes())
+            .collect();
+        for long in [LOWEST_NS, HIGHEST_NS, 1.0_f64.to_bits()] {
+            plain.extend(long.to_be_bytes());
+        }
+        plain.extend(counts);
+        let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+        zlib.write_all(&plain).unwrap();
+        let zlib = zlib.finish().unwrap();
+        let head = [V2_DEFLATE, zlib.len() as u32].map(u32::to_be_bytes);
+        STANDARD.encode([head.as_flattened(), &zlib].concat())
+    }
+
+    #[test]
+    fn crafted_histograms_do_not_get_out_of_hand() {
+        // 3, two empty buckets, 1, one empty bucket as a count of zero, 64.
+        let text = crafted(&[6, 3, 2, 0, 0x80, 1]);
+        assert_eq!(try_read(&text, 68), Ok(vec![(0, 3), (3, 1), (5, 64)]));
+        let largest = [0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
+        let smallest = [0xff; 9];
+        let buckets = Reader::new().room() - 1;
+        for (what, counts) in [
+            ("more buckets than there are", vec![2; buckets + 1]),
+            ("more buckets than there is room", vec![2; 2 * buckets]),
+            ("a run too long", [&[0x7f; 500][..], &[2]].concat()),
+            ("the longest run", smallest.to_vec()),
+            ("runs that wrap around", [smallest, smallest].concat()),
+            ("a sum too large", [largest, largest, largest].concat()),
+            ("a cut number", vec![2, 0x80]),
+        ] {
+            let error = try_read(&crafted(&counts), 1).unwrap_err();
+            assert!(error.contains("cut or damaged"), "{what}: {error}");
+        }
+        assert!(try_read(&crafted(&vec![2; buckets]), buckets as u64).is_ok());
     }
 
     #[test]
@@ -344,13 +400,13 @@ mod tests {
         let mut other = Histogram::<u64>::new_with_bounds(1, 1 << 30, 2).unwrap();
         other.saturating_record(5);
         let text = STANDARD.encode(measure::encode(&other));
-        let error = Reader::new().read(&text, 1, &mut Vec::new()).unwrap_err();
+        let error = try_read(&text, 1).unwrap_err();
         assert!(error.contains("without loss"), "{error}");
 
         let mut wrong = time_histogram();
         wrong.saturating_record(5);
         let text = STANDARD.encode(measure::encode(&wrong));
-        let error = Reader::new().read(&text, 2, &mut Vec::new()).unwrap_err();
+        let error = try_read(&text, 2).unwrap_err();
         assert!(error.contains("holds 1 values"), "{error}");
     }
 }

@@ -276,7 +276,9 @@ pub(crate) struct Interval<'a> {
 
 /// Reads a document of the version this program knows.
 pub(crate) fn parse(text: &[u8]) -> Result<Document<'_>, Problem> {
-    match serde_json::from_slice::<Document<'_>>(text) {
+    // Checked as a whole, which is quicker than text by text.
+    let text = std::str::from_utf8(text).map_err(|error| Problem::Damaged(error.to_string()))?;
+    match serde_json::from_str::<Document<'_>>(text) {
         Ok(document) if document.schema.as_str() == SCHEMA => Ok(document),
         Ok(document) => Err(Problem::Version {
             found: document.schema.to_owned(),
@@ -286,7 +288,7 @@ pub(crate) fn parse(text: &[u8]) -> Result<Document<'_>, Problem> {
 }
 
 /// What a text is that is no document of our version, as far as that can be told.
-fn what_else(text: &[u8]) -> Option<Problem> {
+fn what_else(text: &str) -> Option<Problem> {
     #[derive(Deserialize)]
     struct Head {
         schema: Option<String>,
@@ -295,7 +297,7 @@ fn what_else(text: &[u8]) -> Option<Problem> {
         #[serde(rename = "totalReceivedBytes")]
         total_received_bytes: Option<IgnoredAny>,
     }
-    let head: Head = serde_json::from_slice(text).ok()?;
+    let head: Head = serde_json::from_str(text).ok()?;
     match head.schema {
         Some(found) if found == SCHEMA => None,
         Some(found) => Some(Problem::Version { found }),

@@ -3,10 +3,11 @@
 //! Kept only if every document has intervals. Without histograms in them, counts and extremes merge, percentiles do not.
 
 use crate::{
+    decoded::DecodedIter,
     document::{self, Document},
     facts::position,
     merged::Interval,
-    sum::{DecodedIter, Named, SeriesSum, absorb_series, add_series},
+    sum::{Named, SeriesSum, absorb_series, add_series},
 };
 
 /// Most intervals kept: a day of seconds.

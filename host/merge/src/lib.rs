@@ -13,6 +13,7 @@
 #![deny(missing_docs)]
 
 mod counts;
+mod decoded;
 mod document;
 mod error;
 mod facts;

@@ -9,13 +9,14 @@ use libdeflater::Decompressor;
 
 use crate::{
     counts::Reader,
+    decoded::Decoded,
     document::{self, Document, Histogram},
     error::{Problem, Refused},
     findings::Finding,
     merged::{self, Merged},
     open, raw,
     reference::Reference,
-    sum::{Decoded, Sum},
+    sum::Sum,
 };
 
 /// Absent runners that are named each.
@@ -222,11 +223,13 @@ fn decode(
 ) -> Result<(), Problem> {
     let mut one = |times: &Histogram<'_>, is_needed: bool, place: &dyn Fn() -> String| {
         let read = match &times.hdr_v2_deflate_base64 {
-            Some(text) => reader.read(text.as_str(), times.count, &mut decoded.counts),
-            None if times.count == 0 || !is_needed => Ok(()),
+            Some(text) => decoded.push(reader, text.as_str(), times.count),
+            None if times.count == 0 || !is_needed => {
+                decoded.push_empty();
+                Ok(())
+            }
             None => Err(format!("{} values, but no histogram of them", times.count)),
         };
-        decoded.ends.push(decoded.counts.len());
         read.map_err(|why| Problem::Histogram {
             place: place(),
             why,

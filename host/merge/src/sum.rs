@@ -7,6 +7,7 @@ use kperf_load::measure::time_histogram;
 
 use crate::{
     counts::{Counts, Sparse},
+    decoded::{Decoded, DecodedIter},
     document::{self, Document, Pairs, Text},
     facts::{Facts, Values, position},
     findings::{Findings, Worst},
@@ -25,54 +26,6 @@ const OTHER_ERRORS: &str = "unknown/other";
 const OTHER_SERIES: &str = "other";
 /// Different things of one sort; later ones are left out.
 const MOST: usize = 10_000;
-
-/// Decoded histograms of a document, in the order in which the document has them.
-#[derive(Default)]
-pub(crate) struct Decoded {
-    pub(crate) counts: Vec<(u32, u64)>,
-    /// Where in `counts` each ends.
-    pub(crate) ends: Vec<usize>,
-}
-
-impl Decoded {
-    pub(crate) fn clear(&mut self) {
-        self.counts.clear();
-        self.ends.clear();
-    }
-
-    pub(crate) fn iter(&self) -> DecodedIter<'_> {
-        DecodedIter {
-            decoded: self,
-            next: 0,
-            begin: 0,
-        }
-    }
-}
-
-pub(crate) struct DecodedIter<'a> {
-    decoded: &'a Decoded,
-    next: usize,
-    begin: usize,
-}
-
-impl<'a> DecodedIter<'a> {
-    /// Counts of the next histogram.
-    pub(crate) fn take(&mut self) -> &'a Sparse {
-        let end = self.decoded.ends.get(self.next).copied();
-        let end = end.unwrap_or(self.begin);
-        let counts = self.decoded.counts.get(self.begin..end);
-        self.next += 1;
-        self.begin = end;
-        counts.unwrap_or_default()
-    }
-
-    /// Leaves the next ones out.
-    pub(crate) fn pass(&mut self, histograms: usize) {
-        for _ in 0..histograms {
-            self.take();
-        }
-    }
-}
 
 /// What all documents say together.
 #[derive(Clone, Debug)]

@@ -2,7 +2,6 @@
 
 use std::{
     path::Path,
-    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -10,18 +9,14 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client as HyperClient, connect::HttpConnector},
-    rt::TokioExecutor,
-};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::Value;
 use thiserror::Error;
 
 use super::Access;
+use crate::https::{Https, Trust, chain, connections};
 
 /// For one query; Prometheus gives up by itself after two minutes.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -93,8 +88,6 @@ pub(super) struct Answer {
     pub(super) warnings: Vec<String>,
 }
 
-type Https = HyperClient<HttpsConnector<HttpConnector>, Full<Bytes>>;
-
 /// Asks one Prometheus.
 pub struct Client {
     http: Https,
@@ -142,7 +135,7 @@ impl Client {
             ));
         }
         let client = Self {
-            http: connections(access, is_https)?,
+            http: connections(trust(access, is_https)?).map_err(ClientError::Access)?,
             base: access.url.trim_end_matches('/').to_owned(),
             access: access.clone(),
         };
@@ -375,111 +368,32 @@ fn read(answer: &Value) -> Result<Answer, String> {
     })
 }
 
-fn connections(access: &Access, is_https: bool) -> Result<Https, ClientError> {
-    let failed =
-        |what: &str, error: &dyn std::fmt::Display| ClientError::Access(format!("{what}: {error}"));
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| failed("cannot set up TLS", &error))?;
-    let config = match &access.ca_file {
-        _ if access.insecure_skip_tls_verify => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(anything::Anything(provider))),
-        Some(path) => {
-            let flag = "--prometheus-ca-file";
-            let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
-                .and_then(Iterator::collect)
-                .map_err(|error| failed(&format!("{flag} {}", path.display()), &error))?;
-            let mut roots = RootCertStore::empty();
-            for certificate in certificates {
-                roots
-                    .add(certificate)
-                    .map_err(|error| failed(&format!("{flag} {}", path.display()), &error))?;
-            }
-            if roots.is_empty() {
-                let none = "holds no certificate in PEM form";
-                return Err(failed(&format!("{flag} {}", path.display()), &none));
-            }
-            builder.with_root_certificates(roots)
-        }
-        None if is_https => builder
-            .with_native_roots()
-            .map_err(|error| failed("cannot read the machine's CA certificates", &error))?,
-        None => builder.with_root_certificates(RootCertStore::empty()),
-    };
-    let connector = HttpsConnectorBuilder::new()
-        .with_tls_config(config.with_no_client_auth())
-        .https_or_http()
-        .enable_http1()
-        .build();
-    Ok(HyperClient::builder(TokioExecutor::new()).build(connector))
-}
-
-/// hyper's own messages leave out the reason; it is in the sources.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        source = inner.source();
+/// What its certificate is checked against.
+fn trust(access: &Access, is_https: bool) -> Result<Trust, ClientError> {
+    if access.insecure_skip_tls_verify {
+        return Ok(Trust::Anybody);
     }
-    text
-}
-
-/// Takes any certificate, when the user says so.
-mod anything {
-    use std::sync::Arc;
-
-    use rustls::{
-        DigitallySignedStruct, Error, SignatureScheme,
-        client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-        crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    let Some(path) = &access.ca_file else {
+        return Ok(if is_https {
+            Trust::Machine
+        } else {
+            Trust::Nobody
+        });
     };
-    use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-
-    #[derive(Debug)]
-    pub(super) struct Anything(pub(super) Arc<CryptoProvider>);
-
-    impl ServerCertVerifier for Anything {
-        fn verify_server_cert(
-            &self,
-            _: &CertificateDer<'_>,
-            _: &[CertificateDer<'_>],
-            _: &ServerName<'_>,
-            _: &[u8],
-            _: UnixTime,
-        ) -> Result<ServerCertVerified, Error> {
-            Ok(ServerCertVerified::assertion())
-        }
-
-        fn verify_tls12_signature(
-            &self,
-            message: &[u8],
-            certificate: &CertificateDer<'_>,
-            signed: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            let algorithms = &self.0.signature_verification_algorithms;
-            verify_tls12_signature(message, certificate, signed, algorithms)
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            message: &[u8],
-            certificate: &CertificateDer<'_>,
-            signed: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            let algorithms = &self.0.signature_verification_algorithms;
-            verify_tls13_signature(message, certificate, signed, algorithms)
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            self.0.signature_verification_algorithms.supported_schemes()
-        }
+    let failed = |error: &dyn std::fmt::Display| {
+        ClientError::Access(format!("--prometheus-ca-file {}: {error}", path.display()))
+    };
+    let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|error| failed(&error))?;
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates {
+        roots.add(certificate).map_err(|error| failed(&error))?;
     }
+    if roots.is_empty() {
+        return Err(failed(&"holds no certificate in PEM form"));
+    }
+    Ok(Trust::Authorities(roots))
 }
 
 #[cfg(test)]

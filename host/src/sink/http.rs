@@ -17,15 +17,11 @@ use ::http::{
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client as HyperClient, connect::HttpConnector},
-    rt::TokioExecutor,
-};
 use kperf_runtime::{Delivery, Failure, Receipt, failure};
-use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::https::{Https, Trust, chain, connections};
 
 mod destination;
 
@@ -99,8 +95,6 @@ struct Missed {
     receipt: Option<Receipt>,
 }
 
-type Https = HyperClient<HttpsConnector<HttpConnector>, Full<Bytes>>;
-
 /// Sends deliveries. TLS is set up with the first of them: most runs have none.
 pub(super) struct Client {
     limits: HttpLimits,
@@ -134,7 +128,12 @@ impl Client {
             1
         };
         let request = prepared(to, delivery)?;
-        let client = self.connections.get_or_init(|| connections(to.is_https));
+        let trust = if to.is_https {
+            Trust::Machine
+        } else {
+            Trust::Nobody
+        };
+        let client = self.connections.get_or_init(|| connections(trust));
         let client = client.as_ref().map_err(|why| SendError::Unreachable {
             last: why.clone(),
             tries: 0,
@@ -297,42 +296,6 @@ fn prepared(to: &HttpDestination, delivery: Delivery) -> Result<Request<Full<Byt
         .entry(USER_AGENT)
         .or_insert(HeaderValue::from_static(agent));
     Ok(request)
-}
-
-/// A pool that trusts what the machine trusts (`SSL_CERT_FILE` is heeded). Reading that takes a while and is
-/// left out for plain HTTP.
-fn connections(is_https: bool) -> Result<Https, String> {
-    let builder =
-        ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| format!("cannot set up TLS: {error}"))?;
-    let config = if is_https {
-        builder
-            .with_native_roots()
-            .map_err(|error| format!("cannot read the machine's CA certificates: {error}"))?
-    } else {
-        builder.with_root_certificates(RootCertStore::empty())
-    };
-    let connector = HttpsConnectorBuilder::new()
-        .with_tls_config(config.with_no_client_auth())
-        .https_or_http()
-        .enable_http1()
-        .build();
-    Ok(HyperClient::builder(TokioExecutor::new()).build(connector))
-}
-
-/// hyper's own messages leave out the reason; it is in the sources.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        source = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]
