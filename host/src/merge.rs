@@ -50,6 +50,22 @@ impl Report {
         summary.findings.extend(server.findings.iter().cloned());
         summary.thresholds = threshold::evaluate(summary, &self.limits);
     }
+
+    /// Says that nobody looked at the server: limits about it are left out, as they are neither kept nor missed.
+    pub fn without_server(&mut self) {
+        let summary = &mut self.summary;
+        for limit in self.limits.extract_if(.., |limit| limit.is_of_server()) {
+            summary.findings.push(doc::Finding {
+                severity: "warning".to_owned(),
+                code: "server/limit-not-judged".to_owned(),
+                message: format!(
+                    "{}: not judged, as nobody asked the server while the runners were at work; `rg run` does with --wait or --local",
+                    limit.expression()
+                ),
+            });
+        }
+        summary.thresholds = threshold::evaluate(summary, &self.limits);
+    }
 }
 
 /// The report of merged documents, with up to `lines` runners' own numbers as metrics.

@@ -23,5 +23,5 @@ pub use local::{LocalTarget, start_locally};
 pub use outcome::{Line, Outcome};
 pub use placement::Placement;
 pub use prepare::{Group, GroupOptions, prepare};
-pub use running::{Running, start_in_cluster, wait_in_cluster};
+pub use running::{Running, start_in_cluster};
 pub use uri::{SpecUri, SpecUriError};

@@ -131,6 +131,11 @@ impl ThresholdSpec {
     }
 
     /// Whether `one` is further on the wrong side of the limit than `other`.
+    /// Whether it is about what the server says of itself.
+    pub(crate) fn is_of_server(&self) -> bool {
+        matches!(&self.subject, Subject::Named(Selector { name: Some(name), .. }) if name.starts_with("server-"))
+    }
+
     pub(crate) fn is_worse(&self, one: f64, other: f64) -> bool {
         self.comparison.is_worse(one, other, self.limit)
     }

@@ -71,7 +71,7 @@ fn a_restart_in_the_middle_loses_no_measurement() {
 #[test]
 fn a_paused_etcd_shows_in_the_latency() {
     let kperf = kperf!();
-    let Some(mut plane) = started("a paused etcd", Options::api_server().own()) else {
+    let Some(plane) = started("a paused etcd", Options::api_server().own()) else {
         return;
     };
     let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "cm-0"}});

@@ -66,6 +66,55 @@ fn runner(kperf: &Kperf, server: &SimServer, from: &Path, group: &str, index: u3
     Started::new(command.spawn().unwrap())
 }
 
+/// A pod that never runs keeps nobody waiting: not its siblings, and not who asks for the result.
+#[test]
+fn a_runner_that_never_comes_is_not_waited_for() {
+    let kperf = kperf!();
+    let server = kperf.sim(&[]);
+    let client = Client::from_kubeconfig(&server.kubeconfig).unwrap();
+    mixed(&kperf, |text| {
+        text.replace("name: mixed", "name: pending")
+            .replace("count: 5", "count: 2")
+            .replace("readyTimeout: 60", "readyTimeout: 2")
+            .replace("total: 200", "total: 40")
+    });
+    let rg = |words: &[&str]| {
+        let words: Vec<&str> = ["rg", "--kubeconfig", server.kubeconfig()]
+            .iter()
+            .chain(words)
+            .copied()
+            .collect();
+        kperf.run(&words)
+    };
+    // No node is like that, so the simulator leaves the pods alone.
+    let run = [
+        "run",
+        "--runner-image=x",
+        "--affinity=no=node",
+        "--runnergroup=mixed.yaml",
+    ];
+    rg(&run).expect(0);
+    // Nothing is there yet, and the time is over: that is said, and is no reason to hang.
+    rg(&["result", "pending", "--timeout=1s"]).expect(1).says(&[
+        "what there is by now is merged",
+        "no runner of group pending has a report",
+    ]);
+    let from = mounted(&kperf, &client, "pending");
+    let mut only = runner(&kperf, &server, &from, "pending", 1);
+    let status = wait(&mut only, Duration::from_secs(100)).expect("an end in time");
+    let log = fs::read_to_string(kperf.path("1.log")).unwrap();
+    assert!(status.success(), "{status}\n{log}");
+    let result = rg(&["result", "--timeout=0", "--output", "json=whole.json"]).expect(1);
+    result.says(&[
+        "runner pending-0 is missing: was never ready",
+        "1 of 2 runners of group pending are missing",
+    ]);
+    assert_eq!(kperf.json("whole.json")["overall"]["sent"], 40);
+    rg(&["result", "--raw-data"])
+        .expect(1)
+        .says(&["was run without --raw-data"]);
+}
+
 #[test]
 fn runners_meet_and_report_through_the_api() {
     let kperf = kperf!();

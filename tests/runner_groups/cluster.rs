@@ -397,6 +397,17 @@ fn waited_for(kperf: &Kperf, world: &World) {
         .sum();
     // Nobody else lists them: controllers did when they began, and watch since then.
     assert_eq!(counted, 120.0, "{:#}", report["metrics"]);
+    // Making the group is not in it, unless that is said.
+    let all = report["metrics"].as_array().unwrap().iter();
+    let made = all
+        .filter(|one| one["name"] == "server_requests" && one["labels"]["resource"] == "jobs")
+        .any(|one| one["labels"]["verb"] == "POST");
+    let findings = report["findings"].to_string();
+    assert_eq!(
+        made,
+        findings.contains("server/window-begins-early"),
+        "{report:#}"
+    );
     run(kperf, world, &["delete", "waited"]).expect(0);
 }
 

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kperf_tests::{finish, kperf, repository};
+use kperf_tests::{Started, finish, kperf, repository, wait};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -116,9 +116,12 @@ loadProfile:
     run(&format!("{requests}40"), &[], 0);
     let report = run(&format!("{requests}39"), &[], 3);
     assert_eq!(report["thresholds"][0]["measured"], 40.0, "{report:#}");
-    // Nobody looked.
-    let report = run("errors count <= 0", &["--server-metrics=off"], 0);
+    // Nobody looked: it is neither kept nor missed.
+    let report = run(&format!("{requests}39"), &["--server-metrics=off"], 0);
     assert_eq!(server_lists(&report), 0.0);
+    assert_eq!(report["thresholds"].as_array().unwrap().len(), 0);
+    let findings = report["findings"].to_string();
+    assert!(findings.contains("server/limit-not-judged"), "{findings}");
 }
 
 #[test]
@@ -161,8 +164,8 @@ fn a_runner_that_dies_is_named() {
     let name = format!("mortal-{}", std::process::id());
     mixed(&kperf, |text| {
         text.replace("name: mixed", &format!("name: {name}"))
-            .replace("rate: 40", "rate: 25")
-            .replace("total: 200", "total: 100")
+            .replace("rate: 40", "rate: 20")
+            .replace("total: 200", "total: 160")
     });
     let mut command = kperf.command(&[
         "rg",
@@ -191,7 +194,7 @@ fn a_runner_that_dies_is_named() {
             assert!(Instant::now() < end, "no start with {begin}");
             thread::sleep(Duration::from_millis(20));
         };
-        // 100 requests take four seconds.
+        // 160 requests take eight seconds.
         thread::sleep(Duration::from_millis(1500));
         kill(Pid::from_raw(id), Signal::SIGKILL).unwrap();
     });
@@ -203,13 +206,53 @@ fn a_runner_that_dies_is_named() {
         &format!("1 of 3 runners of group {name} are missing"),
     ]);
     let whole = kperf.json("whole.json");
-    assert_eq!(whole["overall"]["sent"], 200);
+    assert_eq!(whole["overall"]["sent"], 320);
     assert_ne!(whole["verdict"], "certified", "somebody is missing");
     let findings = whole["findings"].to_string();
     assert!(findings.contains(&format!("{name}-1")), "{findings}");
     // The limit of the profile is for the whole.
     assert_eq!(whole["thresholds"][0]["expression"], "response p99 <= 5s");
     assert!(runners(&name).is_empty(), "nothing is left running");
+}
+
+/// However the process ends that they are for, runners of this machine end with it.
+#[test]
+fn nothing_outlives_the_process() {
+    let kperf = kperf!();
+    let name = format!("orphans-{}", std::process::id());
+    mixed(&kperf, |text| {
+        text.replace("name: mixed", &format!("name: {name}"))
+            .replace("rate: 40", "rate: 1")
+            .replace("total: 200", "total: 600")
+    });
+    let mut command = kperf.command(&[
+        "rg",
+        "run",
+        "--local=3",
+        "--sim",
+        "--runnergroup=mixed.yaml",
+    ]);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut parent = Started::new(command.spawn().unwrap());
+    let until = |what: &str, fits: &dyn Fn() -> bool| {
+        let end = Instant::now() + Duration::from_secs(60);
+        while !fits() {
+            assert!(Instant::now() < end, "never: {what}");
+            thread::sleep(Duration::from_millis(50));
+        }
+    };
+    until("three runners", &|| runners(&name).len() == 3);
+    let store = runners(&name)[0].store.clone();
+    let store = Path::new(store.strip_prefix("dir:").unwrap()).to_owned();
+    until("a start", &|| store.join("start.json").exists());
+    parent.kill().unwrap();
+    wait(&mut parent, Duration::from_secs(10)).unwrap();
+    until("no runners", &|| runners(&name).is_empty());
+    let folder = store.parent().unwrap();
+    until("no folder", &|| !folder.exists());
 }
 
 #[test]

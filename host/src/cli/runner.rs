@@ -50,6 +50,9 @@ pub struct RunnerPodArgs {
     /// Where it runs.
     #[arg(long, value_name = "NAME", default_value = "")]
     pub node: String,
+    /// The process that it is for: when that is gone, the runner ends, and removes the folder of its store.
+    #[arg(long, value_name = "PID", hide = true)]
+    pub parent: Option<u32>,
     /// Target flags.
     #[command(flatten)]
     pub target: TargetArgs,
@@ -139,6 +142,7 @@ fn pod(args: RunnerPodArgs, live: Live) -> Result<Exit, Failed> {
         index: args.index,
         name: args.name,
         node: args.node,
+        parent: args.parent,
         target: args.target.choice().or_exit(Exit::Usage)?,
         engine: args.engine,
     };

@@ -372,7 +372,10 @@ fn start(args: &RunArgs, live: &Live) -> Result<Exit, Failed> {
         (Some(_), _) => {
             let target = LocalTarget::new(&args.place.target)?;
             signals::install(&stop);
-            let observer = target.observe(look)?;
+            let mut observer = target.observe(look)?;
+            if let Some(observer) = &mut observer {
+                observer.ready();
+            }
             let mut running = Vec::with_capacity(groups.len());
             for group in &groups {
                 running.push((group.name.clone(), start_locally(group, &target)?));
@@ -416,11 +419,14 @@ fn in_cluster(
         .block_on(check_rights(cluster, namespace, everywhere))
         .or_exit(Exit::Target)?;
     signals::install(stop);
-    let observer = if args.wait {
+    let mut observer = if args.wait {
         Observer::begin(target, false, args.server.when()?)
     } else {
         None
     };
+    if let Some(observer) = &mut observer {
+        observer.ready();
+    }
     let started: Vec<Result<Running, Failed>> = runtime.block_on(async {
         let mut starting = tokio::task::JoinSet::new();
         for (number, group) in groups.iter().enumerate() {

@@ -22,7 +22,7 @@ use nix::{
 };
 use tempfile::TempDir;
 
-use super::{Group, Outcome, Running, running};
+use super::{Group, Running};
 use crate::{
     cli::TargetArgs,
     exit::{Exit, Failed, OrExit as _},
@@ -196,6 +196,7 @@ fn start(group: &Group, target: &LocalTarget, plan: &Plan) -> anyhow::Result<Loc
             .args(["--name", &format!("{}-{index}", plan.name)])
             .args(["--node", &node])
             .args(["--shards", &shards.to_string()])
+            .args(["--parent", &std::process::id().to_string()])
             .arg(format!("-v={}", group.verbosity()))
             .args(&target.arguments)
             .envs(target.environment.iter().map(|(key, value)| (key, value)))
@@ -241,12 +242,17 @@ impl Locally {
         Store::Directory(self.store.clone())
     }
 
-    pub(super) async fn wait(
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// `stop`, and the end of the time, end the runners, which then report what they have.
+    pub(super) async fn until_over(
         &mut self,
         within: Option<Duration>,
         stop: &Stop,
         say: &(dyn Fn(&str) + Sync),
-    ) -> Result<Outcome, Failed> {
+    ) -> Result<(), Failed> {
         let deadline = within.map(|within| Instant::now() + within);
         let (mut told_to_stop, mut told_to_abort) = (None, false);
         let mut said = (usize::MAX, usize::MAX);
@@ -273,7 +279,7 @@ impl Locally {
                 said = (ready, over);
             }
             if over == self.runners.len() {
-                break;
+                return Ok(());
             }
             let is_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
             match told_to_stop {
@@ -297,8 +303,6 @@ impl Locally {
             }
             tokio::time::sleep(POLL).await;
         }
-        let why = self.why();
-        running::gather(&store, self.plan.clone(), true, || async { Ok(why) }).await
     }
 
     async fn mail(&self, store: &Store, index: u32) -> Result<Option<MailState>, Failed> {
@@ -337,7 +341,7 @@ impl Locally {
         }
     }
 
-    fn why(&self) -> BTreeMap<u32, super::outcome::Why> {
+    pub(super) fn why(&self) -> BTreeMap<u32, super::outcome::Why> {
         let node = node_name();
         (0..)
             .zip(&self.runners)

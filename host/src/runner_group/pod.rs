@@ -31,6 +31,8 @@ use crate::{
 
 /// Where the report is before it is left for others.
 const REPORT_FILE: &str = "report.json";
+/// Between two looks whether the parent is there.
+const LOOK_FOR_PARENT: Duration = Duration::from_millis(250);
 /// A report is worth waiting for a server that is away.
 const DELIVERY: (u32, Duration) = (5, Duration::from_secs(5));
 
@@ -49,6 +51,8 @@ pub struct Runner {
     pub name: String,
     /// Where it runs.
     pub node: String,
+    /// The process that it is for, on this machine: it does not outlive that one.
+    pub parent: Option<u32>,
     /// Where its load goes, and, in a cluster, where word is left.
     pub target: TargetChoice,
     /// How the engine is set.
@@ -62,6 +66,9 @@ pub struct Runner {
 pub fn run(mut runner: Runner, live: Live) -> Result<Exit, Failed> {
     let stop = Stop::new();
     signals::install(&stop);
+    if let Some(parent) = runner.parent {
+        end_with(parent, runner.store.clone());
+    }
     // Not in its temporary place: components are large, and a pod's own file system cannot be written.
     std::fs::create_dir_all(&runner.work)
         .with_context(|| format!("cannot make {}", runner.work.display()))
@@ -100,6 +107,30 @@ pub fn run(mut runner: Runner, live: Live) -> Result<Exit, Failed> {
             }
             Err(failed)
         }
+    }
+}
+
+/// Ends this process when its parent is gone, however that ended: there is nobody to report to, and a load that nobody
+/// waits for is a nuisance. A parent-death signal would come when the parent's thread ends that started this process.
+fn end_with(parent: u32, store: Place) {
+    let watch = move || {
+        while std::os::unix::process::parent_id() == parent {
+            std::thread::sleep(LOOK_FOR_PARENT);
+        }
+        // Nobody else does; all of the group's is below the folder that the store is in.
+        if let Place::Directory(store) = &store
+            && let Some(folder) = store.parent()
+        {
+            std::fs::remove_dir_all(folder).ok();
+        }
+        eprintln!("process {parent} is gone, and with it this runner's group");
+        std::process::exit(i32::from(Exit::Interrupted as u8));
+    };
+    let watched = std::thread::Builder::new()
+        .name("parent".to_owned())
+        .spawn(watch);
+    if let Err(error) = watched {
+        tracing::warn!("cannot look after process {parent}: {error}");
     }
 }
 

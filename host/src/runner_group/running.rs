@@ -42,24 +42,56 @@ pub enum Running {
 }
 
 impl Running {
-    /// Waits until all runners are over, and merges what they reported. `within` none = however
-    /// long it takes; for a group in a cluster zero = merge what there is by now, and one that is not over in time goes
-    /// on; local runners are stopped then. `stop` ends local runners, which then report what they have, and gives up
-    /// waiting for others. `say` is told what happens.
+    /// Waits until all runners are over; whether they are. `within` none = however long it takes; a group in a cluster that
+    /// is not over in time goes on, local runners are stopped then. `stop` ends local runners, which then report what they
+    /// have, and gives up waiting for others. `say` is told what happens.
     ///
     /// # Errors
-    /// The group cannot be asked, or is not over in time. Runners that failed are no error.
-    pub async fn wait(
+    /// The group cannot be asked. Runners that failed are no error.
+    pub async fn until_over(
         &mut self,
         within: Option<Duration>,
         stop: &Stop,
         say: &(dyn Fn(&str) + Sync),
-    ) -> Result<Outcome, Failed> {
+    ) -> Result<bool, Failed> {
+        match self {
+            // It is asked for what there is by now.
+            Self::Cluster { .. } if within == Some(Duration::ZERO) => Ok(false),
+            Self::Cluster { cluster, group } => {
+                let (namespace, name) = (&group.namespace, &group.name);
+                match finished(cluster, namespace, name, within, stop, say).await {
+                    Ok(_) => Ok(true),
+                    Err(late @ GroupError::TimedOut { .. }) => {
+                        say(&format!("{late}; what there is by now is merged"));
+                        Ok(false)
+                    }
+                    Err(error) => Err(failed(error)),
+                }
+            }
+            Self::Local(local) => local.until_over(within, stop, say).await.map(|()| true),
+        }
+    }
+
+    /// Merges what the runners reported; whoever is missing may still come unless all are over.
+    ///
+    /// # Errors
+    /// The group cannot be asked.
+    pub async fn merged(&mut self, is_over: bool, stop: &Stop) -> Result<Outcome, Failed> {
         match self {
             Self::Cluster { cluster, group } => {
-                wait_in_cluster(cluster, group, within, stop, say).await
+                let plan = group.plan(cluster).await.map_err(failed)?;
+                let (namespace, name) = (&group.namespace, &group.name);
+                let store = ClusterStore::new(cluster.clone(), namespace, name, stop.clone());
+                let why = || why_missing(cluster, namespace, name);
+                gather(&Store::Cluster(store), plan, is_over, why).await
             }
-            Self::Local(local) => local.wait(within, stop, say).await,
+            Self::Local(local) => {
+                let why = local.why();
+                gather(&local.store(), local.plan().clone(), is_over, || async {
+                    Ok(why)
+                })
+                .await
+            }
         }
     }
 
@@ -67,7 +99,7 @@ impl Running {
     /// send. On `stop` they end early and report what they have.
     ///
     /// # Errors
-    /// They do not begin in time, or as [`Running::wait`].
+    /// They do not begin in time, or cannot be asked.
     pub async fn to_the_end(
         &mut self,
         stop: &Stop,
@@ -106,31 +138,25 @@ impl Running {
     }
 
     async fn over(&mut self, stop: &Stop, say: &(dyn Fn(&str) + Sync)) -> Result<Outcome, Failed> {
-        let (cluster, group) = match self {
-            Self::Local(local) => return local.wait(None, stop, say).await,
-            Self::Cluster { cluster, group } => (cluster, group),
-        };
         // It ends runners, not the waiting for them.
         let patient = Stop::new();
-        tokio::select! {
-            outcome = wait_in_cluster(cluster, group, None, &patient, say) => return outcome,
-            () = stop.stopped() => {}
+        if let Self::Local(_) = self {
+            self.until_over(None, stop, say).await?;
+            return self.merged(true, &patient).await;
         }
-        end_pods(cluster, group).await?;
-        let ended = finished(
-            cluster,
-            &group.namespace,
-            &group.name,
-            Some(REPORTS_WITHIN),
-            &patient,
-            say,
-        );
-        tokio::select! {
-            // Whoever has not reported by then is missing.
-            _ = ended => {}
-            () = stop.aborted() => {}
+        let is_over = tokio::select! {
+            over = self.until_over(None, &patient, say) => over?,
+            () = stop.stopped() => false,
+        };
+        if !is_over && let Self::Cluster { cluster, group } = self {
+            end_pods(cluster, group).await?;
+            tokio::select! {
+                // Whoever has not reported by then is missing.
+                _ = self.until_over(Some(REPORTS_WITHIN), &patient, say) => {}
+                () = stop.aborted() => {}
+            }
         }
-        wait_in_cluster(cluster, group, Some(Duration::ZERO), &patient, say).await
+        self.merged(is_over, &patient).await
     }
 
     /// The start that its runners agree on, once they do. It may be a moment ahead, or over.
@@ -241,38 +267,9 @@ pub async fn start_in_cluster(
     }
 }
 
-/// Waits until all runners of a group are over, and merges what they reported.
-///
-/// # Errors
-/// See [`Running::wait`].
-pub async fn wait_in_cluster(
-    cluster: &Cluster,
-    group: &Found,
-    within: Option<Duration>,
-    stop: &Stop,
-    say: &(dyn Fn(&str) + Sync),
-) -> Result<Outcome, Failed> {
-    let plan = group.plan(cluster).await.map_err(failed)?;
-    let (namespace, name) = (&group.namespace, &group.name);
-    let is_over = within != Some(Duration::ZERO);
-    if is_over {
-        finished(cluster, namespace, name, within, stop, say)
-            .await
-            .map_err(failed)?;
-    }
-    let store = Store::Cluster(ClusterStore::new(
-        cluster.clone(),
-        namespace,
-        name,
-        stop.clone(),
-    ));
-    let why = || async { why_missing(cluster, namespace, name).await };
-    gather(&store, plan, is_over, why).await
-}
-
 /// Merges what there is. Why others are missing is only asked when there are some. Whoever is missing may still come
 /// unless it is over.
-pub(super) async fn gather<F>(
+async fn gather<F>(
     store: &Store,
     plan: Plan,
     is_over: bool,

@@ -81,6 +81,10 @@ pub(super) fn of_looks(observed: &Observed) -> Vec<doc::Finding> {
         let message = "the server shows more kinds of requests than are kept; some are missing";
         findings.push(finding("warning", "metrics-cut", message.to_owned()));
     }
+    if observed.begins_early && !observed.before.samples.is_empty() {
+        let message = "the server could not be looked at between the agreement on a start and the start: its numbers also hold what was done to get the runners ready";
+        findings.push(finding("info", "window-begins-early", message.to_owned()));
+    }
     let changes = &observed.changes;
     for change in changes.instances.iter().filter(|change| change.restarted) {
         let message = format!(

@@ -82,6 +82,8 @@ pub struct Observed {
     pub in_process: bool,
     /// Whether the user asked for it.
     pub asked: bool,
+    /// Whether it was to begin anew and could not: what was done to get ready is in the numbers.
+    pub begins_early: bool,
 }
 
 /// Looks at the server while a run goes on.
@@ -164,8 +166,8 @@ impl Observer {
         }
     }
 
-    /// Begins anew: who waited for others to be ready does not count the waiting. A look that is not over `by` then, or
-    /// sees less than the first one, is none, and what was seen before goes on.
+    /// Begins anew: who waited for others to be ready does not count the waiting. A look that is not taken `by` then, or
+    /// sees less than the first one, is none: what was seen before goes on, and the result says so.
     pub fn anew(&self, by: Instant) {
         self.orders.send(Order::Anew { by }).ok();
     }
@@ -206,7 +208,6 @@ async fn watch(
             .and_then(|every| due.checked_add(every))
             // A look that took longer than the interval does not lead to a burst of them.
             .map(|next| next.max(tokio::time::Instant::now()));
-        due = next.unwrap_or(due);
         let tick = async {
             match next {
                 None => std::future::pending().await,
@@ -222,8 +223,12 @@ async fn watch(
                     let before = &observed.before;
                     let sees_less = look.failures.len() > before.failures.len()
                         || look.samples.len() < before.samples.len();
-                    if !sees_less && Instant::now() <= by {
+                    // An address that does not answer takes its time, and says nothing about the others.
+                    let is_late = look.samples.iter().any(|sample| sample.taken > by);
+                    observed.begins_early = sees_less || is_late;
+                    if !observed.begins_early {
                         first = Instant::now();
+                        due = tokio::time::Instant::now();
                         observed.before = look.clone();
                         observed.changes = Changes::default();
                         observed.points.clear();
@@ -234,6 +239,7 @@ async fn watch(
                 None => return,
             },
             () = tick => {
+                due = next.unwrap_or(due);
                 let look = scraper.scrape().await;
                 let changes = Changes::up_to(&mut last, look);
                 if changes.instances.is_empty() {
@@ -413,6 +419,7 @@ mod tests {
             assert!(observed.changes.is_whole(), "{:?}", observed.changes);
             let change = &observed.changes.instances[0];
             assert_eq!(change.counters.answered(), counted, "{in_time}");
+            assert_eq!(observed.begins_early, !in_time);
         }
     }
 

@@ -169,8 +169,8 @@ impl ControlPlane {
     ///
     /// # Errors
     /// An existing cluster, or etcd has ended.
-    pub fn pause_etcd(&mut self) -> anyhow::Result<()> {
-        self.own_mut()?.pause(Component::Etcd)
+    pub fn pause_etcd(&self) -> anyhow::Result<()> {
+        self.own()?.pause(Component::Etcd)
     }
 
     /// Lets etcd go on.

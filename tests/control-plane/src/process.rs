@@ -13,7 +13,7 @@ use anyhow::{Context as _, ensure};
 use nix::{
     sys::{
         signal::{Signal, kill},
-        wait::{WaitPidFlag, WaitStatus, waitpid},
+        wait::{Id, WaitPidFlag, WaitStatus, waitid},
     },
     unistd::Pid,
 };
@@ -89,13 +89,18 @@ impl Process {
 
     /// Stops it in its tracks (SIGSTOP), and returns when none of its threads runs any more: until then it may
     /// answer.
-    pub(crate) fn pause(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn pause(&self) -> anyhow::Result<()> {
         self.signal(Signal::SIGSTOP)?;
-        // The kernel tells the parent when the last thread has stopped.
-        let status = waitpid(self.pid()?, Some(WaitPidFlag::WUNTRACED))
+        // The kernel tells the parent when the last thread has stopped. What is told stays to be told: the child's end is
+        // for `Child` to learn.
+        let news = WaitPidFlag::WSTOPPED | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        let status = waitid(Id::Pid(self.pid()?), news)
             .with_context(|| format!("waiting for {} to stop", self.component))?;
-        self.ended = !matches!(status, WaitStatus::Stopped(..));
-        ensure!(!self.ended, "{} has ended", self.component);
+        ensure!(
+            matches!(status, WaitStatus::Stopped(..)),
+            "{} has ended",
+            self.component
+        );
         Ok(())
     }
 

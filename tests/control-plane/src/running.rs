@@ -172,9 +172,8 @@ impl Running {
     }
 
     /// Stops a component in its tracks; [`Signal::SIGCONT`] lets it go on.
-    pub(crate) fn pause(&mut self, component: Component) -> anyhow::Result<()> {
-        let index = self.position(component)?;
-        self.processes[index].pause()
+    pub(crate) fn pause(&self, component: Component) -> anyhow::Result<()> {
+        self.processes[self.position(component)?].pause()
     }
 
     /// Takes a component out, to be stopped.

@@ -54,7 +54,7 @@ fn an_api_server_with_its_etcd() {
     kubectl_lists_namespaces(&plane);
     rights_are_checked(&plane);
     pods_are_admitted(&plane);
-    etcd_pauses(&mut plane);
+    etcd_pauses(&plane);
 
     // The same URL and the same objects after a restart, an orderly one and one after a crash.
     for stop in [ControlPlane::stop_api_server, ControlPlane::kill_api_server] {
@@ -149,7 +149,7 @@ fn pods_are_admitted(plane: &ControlPlane) {
         .unwrap();
 }
 
-fn etcd_pauses(plane: &mut ControlPlane) {
+fn etcd_pauses(plane: &ControlPlane) {
     // Read from etcd, not from a cache; and given up by the server, with an answer or by hanging up, so that the
     // test need not wait long.
     let namespace = "/api/v1/namespaces/default?timeout=1s";

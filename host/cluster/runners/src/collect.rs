@@ -1,6 +1,9 @@
 //! What came of every runner of a group.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use kperf_cluster::{
     api::{Cluster, ListBounds, Scope},
@@ -12,11 +15,11 @@ use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
     error::GroupError,
-    mail::{Mail, MailState},
+    mail::{Mail, MailState, Start},
     objects::GROUP_LABEL,
     plan::Plan,
     status::{State, Status, statuses},
-    store::{Store, StoreError},
+    store::{ClusterStore, Store, StoreError},
 };
 
 /// Reports that are fetched at once, and so the most that are in memory.
@@ -25,6 +28,8 @@ const PARALLEL: u32 = 16;
 const POLL: Duration = Duration::from_millis(500);
 /// Between two looks at the events of a Job without pods.
 const EVENTS: Duration = Duration::from_secs(5);
+/// Behind a start.
+const TOO_LATE: Duration = Duration::from_secs(5);
 const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 
 /// One runner and what came of it.
@@ -92,13 +97,13 @@ async fn one(store: &Store, index: u32) -> Result<Runner, StoreError> {
         clock_ahead_ms: None,
         end,
     };
-    let mail = match store.mail(index).await {
-        Ok(Some(mail)) => mail,
+    let (mail, first_part) = match store.mail_and_part(index).await {
+        Ok(Some(found)) => found,
         Ok(None) => return Ok(unknown(End::Silent { was_ready: false })),
         Err(error) if error.is_of_one => return Ok(unknown(End::Failed(error.to_string()))),
         Err(error) => return Err(error),
     };
-    let end = end(store, index, &mail).await;
+    let end = end(store, index, &mail, first_part).await;
     Ok(Runner {
         index,
         name: mail.name,
@@ -108,9 +113,9 @@ async fn one(store: &Store, index: u32) -> Result<Runner, StoreError> {
     })
 }
 
-async fn end(store: &Store, index: u32, mail: &Mail) -> End {
+async fn end(store: &Store, index: u32, mail: &Mail, first_part: Option<Vec<u8>>) -> End {
     match mail.state {
-        MailState::Done => match store.report(index, mail).await {
+        MailState::Done => match store.report(index, mail, first_part).await {
             Ok(report) => End::Reported(report),
             Err(error) => End::Failed(error.to_string()),
         },
@@ -202,8 +207,9 @@ async fn pods(
         .map_err(what())
 }
 
-/// Waits until all runners of a group are over, or their reports are there; what it is like then. `within` none =
-/// however long it takes. Says what changes, and what keeps pods from running.
+/// Waits until all runners of a group are over, or their reports are there; what it is like then. Whoever was not ready at
+/// the start does not run any more, and is not waited for: its pod may never be. `within` none = however long it takes.
+/// Says what changes, and what keeps pods from running.
 ///
 /// # Errors
 /// There is no such group any more, or the server cannot be asked.
@@ -216,6 +222,7 @@ pub async fn finished(
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<Status, GroupError> {
     let deadline = within.map(|within| Instant::now() + within);
+    let store = ClusterStore::new(cluster.clone(), namespace, group, stop.clone());
     let mut said = String::new();
     let mut troubled = String::new();
     let mut next_events = Instant::now();
@@ -247,6 +254,10 @@ pub async fn finished(
             said = news;
         }
         if status.state == State::Finished || status.reported == status.count {
+            return Ok(status);
+        }
+        let (ready, count) = (status.ready, status.count);
+        if 0 < ready && ready < count && status.at_work == 0 && is_past(store.start().await?) {
             return Ok(status);
         }
         if status.ready + status.failed < status.count {
@@ -286,6 +297,14 @@ pub async fn finished(
             () = tokio::time::sleep(POLL) => {}
         }
     }
+}
+
+/// Whether a start was so long ago that nobody takes part in it who did not yet; clocks may differ.
+fn is_past(start: Option<Start>) -> bool {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    start.is_some_and(|start| Duration::from_micros(start.start_unix_us) + TOO_LATE < now)
 }
 
 #[cfg(test)]

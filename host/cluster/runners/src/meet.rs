@@ -89,11 +89,7 @@ pub async fn meet(
 async fn wait(store: &Store, plan: &Plan, runner: u32) -> Result<Start, MeetError> {
     let ready = Instant::now();
     let poll = store.poll(plan);
-    // The first at once, each further one when those before it had their time.
-    let leads_from = match runner {
-        0 => ready,
-        _ => ready + store.patience() + poll * 2 * runner,
-    };
+    let leads_from = ready + leads_after(plan, runner, poll, store.patience());
     let ends = ready + plan.ready_timeout() + LAST_WAIT + store.margin(plan);
     // Not all at the same moments.
     sleep(poll.mul_f64(f64::from(runner % 16) / 16.0)).await;
@@ -121,6 +117,19 @@ async fn wait(store: &Store, plan: &Plan, runner: u32) -> Result<Start, MeetErro
         }
         sleep(poll).await;
     }
+}
+
+/// When a runner takes the lead: the first at once, each further one when those before it had their time. Of many, the last
+/// would never come to it; so once nobody waits for the missing any more they follow in classes of twice the size each, the
+/// lowest first, within the time in which a start is still waited for.
+fn leads_after(plan: &Plan, runner: u32, poll: Duration, patience: Duration) -> Duration {
+    if runner == 0 {
+        return Duration::ZERO;
+    }
+    let class = |runner: u32| u32::BITS - runner.leading_zeros();
+    let classes = class(plan.count) + 1;
+    let one_by_one = patience + poll * 2 * runner;
+    one_by_one.min(plan.ready_timeout() + LAST_WAIT * class(runner) / classes)
 }
 
 fn in_time(start: Start, now_us: u64, margin: Duration) -> Result<Start, MeetError> {
@@ -218,6 +227,23 @@ mod tests {
 
     fn mail() -> Mail {
         Mail::new(MailState::Ready, "r", "n")
+    }
+
+    #[test]
+    fn every_runner_would_lead_in_time() {
+        for count in [1, 2, 31, 32, 1_000, 10_000, 100_000] {
+            let plan = Plan::new("g", "r", count, 1);
+            let (poll, patience) = (plan.poll(), Duration::from_secs(3));
+            let after = |runner| leads_after(&plan, runner, poll, patience);
+            let all: Vec<Duration> = (0..count).map(after).collect();
+            assert!(all.is_sorted(), "{count}");
+            assert_eq!(all[0], Duration::ZERO);
+            let ends = plan.ready_timeout() + LAST_WAIT;
+            assert!(all.iter().all(|after| *after < ends), "{count}");
+        }
+        let plan = Plan::new("g", "r", 5, 1);
+        let second = leads_after(&plan, 1, plan.poll(), Duration::from_secs(3));
+        assert!(second < Duration::from_secs(10), "{second:?}");
     }
 
     async fn all(

@@ -51,6 +51,12 @@ pub(crate) fn mailbox(group: &str, runner: u32) -> String {
     format!("{group}.runner-{runner}")
 }
 
+/// Whose [`mailbox`] that is; none if it is something else.
+pub(crate) fn runner_of_mailbox(group: &str, name: &str) -> Option<u32> {
+    let rest = name.strip_prefix(group)?;
+    rest.strip_prefix(".runner-")?.parse().ok()
+}
+
 /// The ConfigMap of one part of a runner's report.
 pub(crate) fn mailbox_part(group: &str, runner: u32, part: usize) -> String {
     match part {

@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use crate::{
     error::GroupError,
-    objects::{GROUP_LABEL, RUNNER_STATE_LABEL},
+    mail::MailState,
+    objects::{GROUP_LABEL, RUNNER_STATE_LABEL, runner_of_mailbox},
 };
 
 /// kperf's words for how far a group is.
@@ -49,6 +50,8 @@ pub struct Status {
     pub count: u32,
     /// Runners that said that they are ready, those that are done among them.
     pub ready: u32,
+    /// Runners that are ready and neither done nor ended.
+    pub at_work: u32,
     /// Runners whose report is there.
     pub reported: u32,
     /// Runners that ended well.
@@ -62,8 +65,8 @@ pub struct Status {
 }
 
 impl Status {
-    /// From a Job, and how many runners of it are in which state.
-    fn of(job: &Value, states: &BTreeMap<String, u32>) -> Self {
+    /// From a Job, and the runners of it by state.
+    fn of(job: &Value, states: &BTreeMap<String, BTreeSet<u32>>) -> Self {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let number = |value: &Value| u32::try_from(value.as_u64().unwrap_or(0)).unwrap_or(0);
         let labels = &job["metadata"]["labels"];
@@ -71,13 +74,19 @@ impl Status {
         let count = number(&job["spec"]["completions"]);
         let (succeeded, failed) = (number(&status["succeeded"]), number(&status["failed"]));
         let start = status["startTime"].as_str().map(str::to_owned);
-        let of = |state: &str| states.get(state).copied().unwrap_or(0);
+        let none = BTreeSet::new();
+        let of = |state: MailState| states.get(state.as_str()).unwrap_or(&none);
+        let ended = |key: &str| indexes(status[key].as_str().unwrap_or_default());
+        let ended = &ended("failedIndexes") | &ended("completedIndexes");
+        let number_of = |runners: &BTreeSet<u32>| u32::try_from(runners.len()).unwrap_or(u32::MAX);
+        let reported = number_of(of(MailState::Done));
         Self {
             name: text(&labels[GROUP_LABEL]),
             run: text(&labels[RUN_LABEL]),
             count,
-            ready: of("ready") + of("done"),
-            reported: of("done"),
+            ready: number_of(of(MailState::Ready)) + reported,
+            at_work: number_of(&(of(MailState::Ready) - &ended)),
+            reported,
             succeeded,
             failed,
             state: match &start {
@@ -119,7 +128,7 @@ pub async fn statuses(
     }
     let config_maps = cluster.kind("v1", "ConfigMap").await.map_err(what())?;
     let boxes = scope(format!("{selector},{RUNNER_STATE_LABEL}"));
-    let mut states: BTreeMap<String, BTreeMap<String, u32>> = BTreeMap::new();
+    let mut states: BTreeMap<String, BTreeMap<String, BTreeSet<u32>>> = BTreeMap::new();
     for metadata in cluster
         .metadata(&config_maps, &boxes)
         .await
@@ -131,8 +140,14 @@ pub async fn statuses(
                 .unwrap_or_default()
                 .to_owned()
         };
-        let of_group = states.entry(label(GROUP_LABEL)).or_default();
-        *of_group.entry(label(RUNNER_STATE_LABEL)).or_default() += 1;
+        let group = label(GROUP_LABEL);
+        let name = metadata["name"].as_str().unwrap_or_default();
+        let Some(runner) = runner_of_mailbox(&group, name) else {
+            continue;
+        };
+        let of_group = states.entry(group).or_default();
+        let of_state = of_group.entry(label(RUNNER_STATE_LABEL)).or_default();
+        of_state.insert(runner);
     }
     let none = BTreeMap::new();
     let mut statuses: Vec<Status> = found
@@ -184,13 +199,19 @@ mod tests {
                 "status": status,
             })
         };
-        let states = BTreeMap::from([("ready".to_owned(), 1), ("done".to_owned(), 1)]);
+        let states = BTreeMap::from([
+            ("ready".to_owned(), [1].into()),
+            ("done".to_owned(), [0].into()),
+        ]);
         let of = |status| Status::of(&job(status), &states);
         assert_eq!(of(json!({})).state, State::Unknown);
         let started = "2026-01-01T00:00:00Z";
         let running = of(json!({"startTime": started, "succeeded": 1, "failed": 1}));
         assert_eq!(running.state, State::Running);
         assert_eq!((running.ready, running.reported), (2, 1));
+        assert_eq!(running.at_work, 1);
+        let killed = of(json!({"startTime": started, "failed": 1, "failedIndexes": "1"}));
+        assert_eq!((killed.ready, killed.at_work), (2, 0));
         let finished = of(json!({"startTime": started, "succeeded": 2, "failed": 1}));
         assert_eq!(finished.state, State::Finished);
         assert_eq!(finished.start.as_deref(), Some(started));

@@ -160,6 +160,17 @@ impl Store {
         }
     }
 
+    /// What a runner said last, and what came with it: in a cluster, the first part of its report.
+    pub(crate) async fn mail_and_part(
+        &self,
+        runner: u32,
+    ) -> Result<Option<(Mail, Option<Vec<u8>>)>, StoreError> {
+        match self {
+            Self::Cluster(store) => store.mail_and_part(runner).await,
+            Self::Directory(store) => Ok(store.mail(runner)?.map(|mail| (mail, None))),
+        }
+    }
+
     /// The start, if it is agreed.
     ///
     /// # Errors
@@ -226,13 +237,18 @@ impl Store {
         Ok(())
     }
 
-    /// The report that a mail speaks of.
+    /// The report that a mail speaks of; `first_part` is what came with the mail.
     ///
     /// # Errors
     /// It is not there, or is not what was written.
-    pub async fn report(&self, runner: u32, mail: &Mail) -> Result<Vec<u8>, StoreError> {
+    pub(crate) async fn report(
+        &self,
+        runner: u32,
+        mail: &Mail,
+        first_part: Option<Vec<u8>>,
+    ) -> Result<Vec<u8>, StoreError> {
         let packed = match self {
-            Self::Cluster(store) => store.packed(runner, mail.parts).await?,
+            Self::Cluster(store) => store.packed(runner, mail.parts, first_part).await?,
             Self::Directory(store) => store.packed(runner, mail.parts)?,
         };
         parcel::unpack(&packed, mail.bytes, &mail.sha256)

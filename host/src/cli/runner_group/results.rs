@@ -113,34 +113,41 @@ pub(super) fn wait(
     let Waited {
         running,
         within,
-        mut observer,
+        observer,
     } = waited;
     let names: Vec<String> = running.iter().map(|(name, _)| name.clone()).collect();
-    if let Some(observer) = &mut observer {
-        observer.ready();
-    }
-    let outcomes: Vec<Result<Outcome, Failed>> = runtime.block_on(async {
-        let mut waiting = JoinSet::new();
+    let ended: Vec<(Running, Result<bool, Failed>)> = runtime.block_on(async {
         let mut starts = JoinSet::new();
-        for (number, (_, mut group)) in running.into_iter().enumerate() {
+        let mut waiting = Vec::new();
+        for (_, mut group) in running {
             if observer.is_some() {
                 starts.spawn(group.agreed());
             }
             let stop = stop.clone();
-            waiting.spawn(async move {
-                let wait = group.wait(within, &stop, &|text| eprintln!("{text}"));
-                (number, wait.await)
+            waiting.push(async move {
+                let say = |text: &str| eprintln!("{text}");
+                let ended = group.until_over(within, &stop, &say).await;
+                (group, ended)
             });
         }
-        let mut outcomes = tokio::select! {
-            outcomes = waiting.join_all() => outcomes,
+        tokio::select! {
+            ended = all(waiting) => ended,
             () = look(observer.as_ref(), starts, live) => Vec::new(),
-        };
-        outcomes.sort_by_key(|(number, _)| *number);
-        outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+        }
     });
     let several = names.len() > 1;
+    // Before the reports are fetched, which is none of the load's work.
     let server = observer.map(|observer| of_all(observer, several, stop));
+    let merging = ended.into_iter().map(|(mut group, ended)| {
+        let stop = stop.clone();
+        async move {
+            match ended {
+                Ok(is_over) => group.merged(is_over, &stop).await,
+                Err(failed) => Err(failed),
+            }
+        }
+    });
+    let outcomes: Vec<Result<Outcome, Failed>> = runtime.block_on(all(merging));
     let mut worst = Exit::Success;
     let mut failure = None;
     for (name, outcome) in names.iter().zip(outcomes) {
@@ -165,6 +172,19 @@ pub(super) fn wait(
         None if stop.is_stopped() => Ok(Exit::Interrupted),
         None => Ok(worst),
     }
+}
+
+/// All at the same time, in their order.
+async fn all<T: Send + 'static>(
+    work: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
+) -> Vec<T> {
+    let mut working = JoinSet::new();
+    for (number, one) in work.into_iter().enumerate() {
+        working.spawn(async move { (number, one.await) });
+    }
+    let mut done = working.join_all().await;
+    done.sort_by_key(|(number, _)| *number);
+    done.into_iter().map(|(_, value)| value).collect()
 }
 
 /// Lets the observer begin at the first start, and shows what it sees; never ends.
@@ -224,9 +244,15 @@ fn print(
         live.say(&format!("runner {}{node} is missing: {why}", line.name));
     }
     let count = outcome.plan.count;
+    if outputs.raw_data && !outcome.plan.raw_data {
+        live.say(&format!(
+            "runner group {name} was run without --raw-data: its reports hold no single requests"
+        ));
+    }
     let mut report = outcome.into_report()?;
-    if let Some(server) = server {
-        report.add_server(server);
+    match server {
+        Some(server) => report.add_server(server),
+        None => report.without_server(),
     }
     let outputs = output::prepare(&of_group(outputs, name), plugins)?;
     let on_stderr = outputs.iter().any(|output| output.destination.is_stdout());

@@ -118,7 +118,24 @@ impl ClusterStore {
         parsed(&name, &self.get(&name).await?["data"]["mail"])
     }
 
-    pub(super) async fn start(&self) -> Result<Option<Start>, StoreError> {
+    /// The mail, and the part of the report in the same object, if there is one.
+    pub(super) async fn mail_and_part(
+        &self,
+        runner: u32,
+    ) -> Result<Option<(Mail, Option<Vec<u8>>)>, StoreError> {
+        let name = mailbox(&self.group, runner);
+        let object = self.get(&name).await?;
+        let Some(mail) = parsed(&name, &object["data"]["mail"])? else {
+            return Ok(None);
+        };
+        let part = match &object["binaryData"]["gz"] {
+            Value::Null => None,
+            _ => Some(part(&name, &object)?),
+        };
+        Ok(Some((mail, part)))
+    }
+
+    pub(crate) async fn start(&self) -> Result<Option<Start>, StoreError> {
         let name = start_object(&self.group);
         parsed(&name, &self.get(&name).await?["data"]["start"])
     }
@@ -193,19 +210,28 @@ impl ClusterStore {
         self.post(runner, mail, Some(first)).await
     }
 
-    pub(super) async fn packed(&self, runner: u32, parts: u32) -> Result<Vec<u8>, StoreError> {
-        let mut packed = Vec::new();
-        for part in 0..parts as usize {
-            let name = mailbox_part(&self.group, runner, part);
-            let object = self.get(&name).await?;
-            let text = object["binaryData"]["gz"].as_str().unwrap_or_default();
-            let bytes = STANDARD
-                .decode(text)
-                .map_err(|error| StoreError::of_one(format!("reading ConfigMap {name}"), error))?;
-            packed.extend(bytes);
+    /// All parts; the first one is not fetched again where it is known.
+    pub(super) async fn packed(
+        &self,
+        runner: u32,
+        parts: u32,
+        first_part: Option<Vec<u8>>,
+    ) -> Result<Vec<u8>, StoreError> {
+        let known = usize::from(first_part.is_some());
+        let mut packed = first_part.unwrap_or_default();
+        for number in known..parts as usize {
+            let name = mailbox_part(&self.group, runner, number);
+            packed.extend(part(&name, &self.get(&name).await?)?);
         }
         Ok(packed)
     }
+}
+
+fn part(name: &str, object: &Value) -> Result<Vec<u8>, StoreError> {
+    let text = object["binaryData"]["gz"].as_str().unwrap_or_default();
+    STANDARD
+        .decode(text)
+        .map_err(|error| StoreError::of_one(format!("reading ConfigMap {name}"), error))
 }
 
 fn text(value: &impl serde::Serialize) -> String {
