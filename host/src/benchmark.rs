@@ -242,7 +242,7 @@ pub fn run(job: Job, benchmark: Benchmark, plugins: Plugins, live: &Live) -> Res
     let measured = epoch.elapsed();
     // Before the clean-up, which is none of the benchmark's work.
     let server = observer.map_or_else(Default::default, |observer| {
-        server_side::results(&observer.finish(&stop), &[], None)
+        server_side::results(&observer.finish(&stop), &[])
     });
 
     let end_of_plugin = SystemTime::now();

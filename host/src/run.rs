@@ -148,7 +148,8 @@ pub fn run_with(
     let phases = load.run(specs, stop, &mut watcher);
     let end = SystemTime::now();
     let server = observer.map_or_else(Default::default, |observer| {
-        server_side::results(&observer.finish(stop), &phases, Some(&classes))
+        let sent = server_side::of_phases(&phases, &classes);
+        server_side::results(&observer.finish(stop), &sent)
     });
 
     let answers = job.prometheus.map_or_else(Default::default, |source| {

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! observe (a thread: look before, at intervals if asked, after) → measures (metrics of the report)
-//! classify (what the client sent, in the server's words) ─┬→ disagree (findings)
+//! classify → sent (what the client sent, in its words) ───┬→ disagree (findings)
 //!                                                observe ─┘
 //! ```
 //!
@@ -16,14 +16,14 @@ pub mod classify;
 mod disagree;
 mod measures;
 mod observe;
+mod sent;
 
 use std::time::Duration;
 
 use kperf_runtime::report as doc;
 
 pub use observe::{Observed, Observer, Point};
-
-use crate::report::MeasuredPhase;
+pub use sent::{Sent, of_phases, of_report};
 
 /// When to look at the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,17 +57,11 @@ pub struct ServerResults {
     pub findings: Vec<doc::Finding>,
 }
 
-/// Puts together what was seen. `classes` says what each series was for; without it nothing is compared.
+/// Puts together what was seen, and compares it with what was sent, as far as that is known.
 #[must_use]
-pub fn results(
-    observed: &Observed,
-    phases: &[MeasuredPhase],
-    classes: Option<&classify::Classes>,
-) -> ServerResults {
+pub fn results(observed: &Observed, sent: &[Sent]) -> ServerResults {
     let mut findings = disagree::of_looks(observed);
-    if let Some(classes) = classes {
-        findings.extend(disagree::of_loads(observed, phases, classes));
-    }
+    findings.extend(disagree::of_loads(observed, sent));
     ServerResults {
         metrics: measures::metrics(observed),
         findings,

@@ -137,8 +137,29 @@ impl Source for Classified {
     }
 }
 
+/// What the requests of a series are for that is called as kperf calls them: `LIST /api/v1/pods?limit=500`. A PATCH may be
+/// one of two things.
+pub(super) fn of_name(series: &str) -> Option<RequestKey> {
+    let (verb, path) = series.split_once(' ')?;
+    let method = match verb {
+        "GET" | "LIST" | "WATCHLIST" => Method::GET,
+        "POST" => Method::POST,
+        "PUT" => Method::PUT,
+        "DELETE" => Method::DELETE,
+        _ => return None,
+    };
+    of_request(&method, false, path)
+}
+
 /// What kube-apiserver counts a request as; none for what is not a resource.
 fn classify(template: &Template, path: &str) -> Option<RequestKey> {
+    let content_type = template.headers.get(http::header::CONTENT_TYPE);
+    let applies =
+        content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/apply-patch"));
+    of_request(&template.method, applies, path)
+}
+
+fn of_request(method: &Method, applies: bool, path: &str) -> Option<RequestKey> {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     let (group, rest) = match parts.as_slice() {
@@ -160,20 +181,13 @@ fn classify(template: &Template, path: &str) -> Option<RequestKey> {
         [] => return None,
     };
     let watches = form_value(query, "watch").is_some_and(|value| !matches!(value, "0" | "false"));
-    let verb = match template.method {
+    let verb = match *method {
         Method::GET | Method::HEAD if watches => "WATCH",
         Method::GET | Method::HEAD if name.is_empty() => "LIST",
         Method::GET | Method::HEAD => "GET",
         Method::POST => "POST",
         Method::PUT => "PUT",
-        Method::PATCH
-            if template
-                .headers
-                .get(http::header::CONTENT_TYPE)
-                .is_some_and(|value| value.as_bytes().starts_with(b"application/apply-patch")) =>
-        {
-            "APPLY"
-        }
+        Method::PATCH if applies => "APPLY",
         Method::PATCH => "PATCH",
         Method::DELETE if name.is_empty() => "DELETECOLLECTION",
         Method::DELETE => "DELETE",
@@ -269,6 +283,29 @@ mod tests {
                 .verb,
             "APPLY"
         );
+    }
+
+    #[test]
+    fn series_are_classified_by_their_names() {
+        for (name, expected) in [
+            (
+                "LIST /api/v1/pods?limit=500&timeout=1m0s",
+                Some("LIST pods"),
+            ),
+            ("GET /api/v1/nodes/node-1?timeout=1m0s", Some("GET nodes")),
+            (
+                "WATCHLIST /api/v1/namespaces/a/configmaps?watch=true",
+                Some("WATCH configmaps"),
+            ),
+            ("POST /api/v1/namespaces/a/pods", Some("POST pods")),
+            ("PATCH /api/v1/namespaces/a/pods/b", None),
+            ("GET /healthz", None),
+            ("hot configmaps", None),
+            ("LIST", None),
+        ] {
+            let said = of_name(name).map(|key| format!("{} {}", key.verb, key.what()));
+            assert_eq!(said.as_deref(), expected, "{name}");
+        }
     }
 
     /// Hands out one batch.

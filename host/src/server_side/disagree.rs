@@ -21,12 +21,8 @@ use kperf_cluster::server_metrics::{Origin, RequestKey, ScrapeError};
 use kperf_load::measure;
 use kperf_runtime::report as doc;
 
-use super::{
-    Observed,
-    classify::{Class, Classes},
-    finding,
-};
-use crate::{report::MeasuredPhase, summary::time};
+use super::{Observed, Sent, finding};
+use crate::summary::time;
 
 /// Fewer say nothing about a quantile.
 const MIN_REQUESTS: u64 = 100;
@@ -134,50 +130,29 @@ pub(super) fn of_looks(observed: &Observed) -> Vec<doc::Finding> {
 
 /// The client's side of one kind of request.
 struct Ours {
-    /// Answers that the server must have counted.
     answered: u64,
     succeeded: u64,
     service: Histogram<u64>,
 }
 
-fn ours(phases: &[MeasuredPhase], classes: &Classes) -> BTreeMap<RequestKey, Ours> {
-    let mut all: BTreeMap<RequestKey, Ours> = BTreeMap::new();
-    for series in phases.iter().flat_map(|phase| &phase.result.series) {
-        let Some(Class::One(key)) = classes.of(&series.name) else {
-            continue;
-        };
-        let refused: u64 = series
-            .errors
-            .iter()
-            .filter(|(class, _)| only_of_api_server(class))
-            .map(|(_, count)| count)
-            .sum();
-        let ours = all.entry(key).or_insert_with(|| Ours {
+fn ours(sent: &[Sent]) -> BTreeMap<&RequestKey, Ours> {
+    let mut all: BTreeMap<&RequestKey, Ours> = BTreeMap::new();
+    for one in sent {
+        let ours = all.entry(&one.key).or_insert_with(|| Ours {
             answered: 0,
             succeeded: 0,
             service: measure::time_histogram(),
         });
-        ours.answered += series.succeeded + refused;
-        ours.succeeded += series.succeeded;
+        ours.answered += one.answered;
+        ours.succeeded += one.succeeded;
         // Same bounds by construction.
-        ours.service.add(&series.service_time).ok();
+        ours.service.add(&one.service).ok();
     }
     all
 }
 
-fn only_of_api_server(class: &str) -> bool {
-    class
-        .strip_prefix("http/")
-        .and_then(|code| code.parse::<u16>().ok())
-        .is_some_and(|code| (400..500).contains(&code) && !matches!(code, 401 | 403 | 429))
-}
-
 /// What the client measured against what the server counted.
-pub(super) fn of_loads(
-    observed: &Observed,
-    phases: &[MeasuredPhase],
-    classes: &Classes,
-) -> Vec<doc::Finding> {
+pub(super) fn of_loads(observed: &Observed, sent: &[Sent]) -> Vec<doc::Finding> {
     let mut findings = Vec::new();
     if !observed.changes.is_whole() {
         return findings;
@@ -186,12 +161,12 @@ pub(super) fn of_loads(
     let all_seen = [&observed.before, &observed.after]
         .iter()
         .all(|look| look.failures.is_empty() && look.samples.iter().all(|sample| !sample.cut));
-    for (key, ours) in ours(phases, classes) {
+    for (key, ours) in ours(sent) {
         if key.verb == "WATCH" {
             continue;
         }
         let what = format!("{} {}", key.verb, key.what());
-        let theirs = counters.requests.get(&key).cloned().unwrap_or_default();
+        let theirs = counters.requests.get(key).cloned().unwrap_or_default();
         if all_seen && theirs.count() < ours.answered as f64 {
             findings.push(finding(
                 "warning",
@@ -301,20 +276,5 @@ mod tests {
         // Beyond the last bound there is no upper one.
         let slow = buckets(&[("0.005", 0), ("+Inf", 1000)]);
         assert!(times("GET pods", &of(60_000), &slow).is_none());
-    }
-
-    #[test]
-    fn answers_of_others_are_not_counted() {
-        for (class, counts) in [
-            ("http/404", true),
-            ("http/409", true),
-            ("http/401", false),
-            ("http/403", false),
-            ("http/429", false),
-            ("http/502", false),
-            ("connection/dial timeout", false),
-        ] {
-            assert_eq!(only_of_api_server(class), counts, "{class}");
-        }
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     plugins::Plugins,
     run::deliver,
     runner_group::{Outcome, Running},
-    server_side::{self, Observer, ServerResults},
+    server_side::{self, Observed, Observer, Sent, ServerResults},
     signals,
 };
 
@@ -137,7 +137,7 @@ pub(super) fn wait(
     });
     let several = names.len() > 1;
     // Before the reports are fetched, which is none of the load's work.
-    let server = observer.map(|observer| of_all(observer, several, stop));
+    let observed = observer.map(|observer| observer.finish(stop));
     let merging = ended.into_iter().map(|(mut group, ended)| {
         let stop = stop.clone();
         async move {
@@ -148,6 +148,7 @@ pub(super) fn wait(
         }
     });
     let outcomes: Vec<Result<Outcome, Failed>> = runtime.block_on(all(merging));
+    let server = observed.map(|observed| of_all(&observed, &outcomes));
     let mut worst = Exit::Success;
     let mut failure = None;
     for (name, outcome) in names.iter().zip(outcomes) {
@@ -206,10 +207,16 @@ async fn look(observer: Option<&Observer>, mut starts: JoinSet<SystemTime>, live
     }
 }
 
-/// What the server said while all groups ran.
-fn of_all(observer: Observer, several: bool, stop: &Stop) -> ServerResults {
-    let mut server = server_side::results(&observer.finish(stop), &[], None);
-    if several && !server.metrics.is_empty() {
+/// What the server said while all groups ran, and whether that fits.
+fn of_all(observed: &Observed, outcomes: &[Result<Outcome, Failed>]) -> ServerResults {
+    let reports = outcomes
+        .iter()
+        .filter_map(|outcome| outcome.as_ref().ok()?.report.as_ref());
+    let sent: Vec<Sent> = reports
+        .flat_map(|report| server_side::of_report(&report.summary.series))
+        .collect();
+    let mut server = server_side::results(observed, &sent);
+    if outcomes.len() > 1 && !server.metrics.is_empty() {
         server.findings.push(doc::Finding {
             severity: "info".to_owned(),
             code: "server/of-all-groups".to_owned(),
