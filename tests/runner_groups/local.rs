@@ -58,7 +58,11 @@ fn three_processes_are_one_report() {
     starts(&whole, 3);
     // The server's side of it, from before the start to the end.
     assert_eq!(server_lists(&whole), 300.0);
-    assert!(!whole["findings"].to_string().contains("server/fewer-requests"));
+    assert!(
+        !whole["findings"]
+            .to_string()
+            .contains("server/fewer-requests")
+    );
     let flat = kperf.json("lists-kperf.json");
     assert_eq!(flat["total"], 300);
     assert!(flat["percentileLatencies"].is_array(), "{flat:#}");

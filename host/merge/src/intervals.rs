@@ -7,7 +7,7 @@ use crate::{
     document::{self, Document},
     facts::position,
     merged::Interval,
-    sum::{Named, SeriesSum, absorb_series, add_series},
+    series::{Named, SeriesSum, absorb_series, add_series},
 };
 
 /// Most intervals kept: a day of seconds.

@@ -5,8 +5,8 @@
 //! Histograms are added bucket by bucket: a merged report is the report one runner would have written that had made
 //! all the requests.
 //!
-//! bytes → `open` (inflated) → `document` (borrowed from the bytes) → `counts` (histograms, bucket by bucket) → `sum`
-//! (everything added up) → [`Merged`]. What must be the same in all documents is in `reference`; what may differ, and what
+//! bytes → `open` (inflated) → `document` (borrowed from the bytes) → `decoded` (its histograms, by `counts`) → `sum`
+//! (everything added up, request by request in `series`) → [`Merged`]. What must be the same in all documents is in `reference`; what may differ, and what
 //! becomes of it, in `settings`, `metrics`, `findings` and `facts`. [`merge_all`] does it on several threads.
 //!
 //! This crate knows neither plugins nor clusters: who calls it turns [`Merged`] into the report that exporters get.
@@ -26,6 +26,7 @@ mod open;
 mod parallel;
 mod raw;
 mod reference;
+mod series;
 mod settings;
 mod span;
 mod sum;

@@ -6,7 +6,8 @@ use crate::{
     document,
     findings::Finding,
     metrics::{LONGEST, START_SKEW},
-    sum::{DistributionSum, Line, Named, PhaseSum, SeriesSum, Sum, TimesSum},
+    series::{Named, SeriesSum, TimesSum},
+    sum::{DistributionSum, Line, PhaseSum, Sum},
 };
 
 /// Names and values, in order.
@@ -292,7 +293,7 @@ pub(crate) fn merged(
     let runners = sum.documents;
     let mut all: Vec<SeriesSum> = Vec::new();
     for phase in &sum.phases {
-        crate::sum::absorb_series(&mut all, phase.series.clone());
+        crate::series::absorb_series(&mut all, phase.series.clone());
     }
     let whole = overall(&all);
     let names: Vec<String> = sum.phases.iter().map(|phase| phase.name.clone()).collect();

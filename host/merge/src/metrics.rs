@@ -9,6 +9,7 @@ use crate::{
     document,
     facts::position,
     merged::{Labels, Metric},
+    series::same_labels,
 };
 
 /// Values of one metric kept each.
@@ -77,7 +78,7 @@ impl Metrics {
             let is_it = |known: &Sum| {
                 known.name == name
                     && known.unit == metric.unit.as_str()
-                    && same_labels(&known.labels, metric)
+                    && same_labels(&known.labels, &metric.labels)
             };
             let at = position(&self.all, at, is_it).unwrap_or(self.all.len());
             match self.all.get_mut(at) {
@@ -119,14 +120,6 @@ impl Metrics {
         }
         merged
     }
-}
-
-fn same_labels(known: &Labels, metric: &document::Metric<'_>) -> bool {
-    known.len() == metric.labels.0.len()
-        && known
-            .iter()
-            .zip(metric.labels.iter())
-            .all(|(known, (key, value))| known.0 == key && known.1 == value.as_str())
 }
 
 impl Sum {

@@ -289,8 +289,9 @@ mod tests {
             let start = start.unwrap();
             assert_eq!((start.ready, start.missing), (2, vec![1]));
         }
-        sleep(Duration::from_millis(400)).await;
-        let late = meet(&Store::Directory(store), &plan, 1, &mail(), &Stop::new()).await;
+        let store = Store::Directory(store);
+        sleep(store.margin(&plan) + Duration::from_millis(100)).await;
+        let late = meet(&store, &plan, 1, &mail(), &Stop::new()).await;
         assert!(matches!(late, Err(MeetError::Late(_))), "{late:?}");
     }
 

@@ -277,7 +277,7 @@ impl Store {
     pub(crate) fn margin(&self, plan: &Plan) -> Duration {
         match self {
             Self::Cluster(_) => (plan.poll() * 3).max(Duration::from_secs(2)),
-            Self::Directory(_) => Duration::from_millis(300),
+            Self::Directory(_) => Duration::from_millis(500),
         }
     }
 
