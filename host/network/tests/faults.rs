@@ -161,6 +161,26 @@ async fn a_server_that_has_just_ended_is_not_used_again() {
     assert_eq!(states(&result), ["done"; 6], "{result:?}");
 }
 
+/// As iperf3's is when the node of its client vanishes: no end of the connection ever comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_a_failed_client_left_busy_is_not_used_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path().display();
+    let mut scripts = Scripts::client(&format!(
+        "if [ -e {folder}/busy-$1 ]; then echo busy >&2; exit 1; fi
+         if [ ! -e {folder}/failed ]; then touch {folder}/failed {folder}/busy-$1; exit 1; fi
+         echo value=1"
+    ));
+    scripts.server = format!("rm -f {folder}/busy-$1; echo ready; exec sleep 1000");
+    let own = |options: &mut worker::WorkerOptions| {
+        options.info.network_namespace = options.info.name.clone();
+    };
+    let (result, _) = run(options(directory.path(), 3), scripts, own, pending()).await;
+    let result = result.unwrap();
+    assert_eq!(result.tasks[0].state, TaskState::Failed, "{result:?}");
+    assert_eq!(result.count(TaskState::Done), 5, "{result:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_past_its_limit() {
     let directory = tempfile::tempdir().unwrap();
