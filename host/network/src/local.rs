@@ -99,8 +99,9 @@ pub async fn run(
     let mut running = pin!(opened.run(stop));
     let result = tokio::select! {
         result = &mut running => result,
-        // Later it is a lost worker, which the run copes with.
-        (name, status) = first_end(&mut started) => if began.load(Ordering::Acquire) {
+        // Later it is a lost worker, which the run copes with. One that ends in order was told to: the run is about to
+        // say why.
+        (name, status) = first_end(&mut started) => if began.load(Ordering::Acquire) || status.success() {
             running.await
         } else {
             Err(NetworkError::WorkerEnded { name, how: status.to_string() })

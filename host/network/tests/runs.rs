@@ -430,3 +430,23 @@ async fn local_mode_does_not_wait_for_workers_that_ended() {
     .unwrap_err();
     assert!(matches!(error, NetworkError::WorkerEnded { .. }), "{error}");
 }
+
+/// A stop or too few workers ends all workers in order: that one of them is seen to end first is not the reason.
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_that_ended_in_order_are_not_the_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = options(directory.path(), 2);
+    options.timeout = Duration::from_secs(1);
+    let error = local::run(
+        options,
+        Scripts::client("true").variants(),
+        |_| std::process::Command::new("true"),
+        pending(),
+    )
+    .await
+    .unwrap_err();
+    assert!(
+        matches!(error, NetworkError::TooFewWorkers { .. }),
+        "{error}"
+    );
+}
