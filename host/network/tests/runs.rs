@@ -15,8 +15,9 @@ use std::{
     collections::HashSet,
     fs,
     future::pending,
+    path::Path,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -25,7 +26,7 @@ use std::{
 use cluster::{NODE, class, run, runs_with, states};
 use kperf_network::{
     JOURNAL, NetworkError, RESULTS, ResultsFile, RunEnd, TaskState, local,
-    orchestrator::{Progress, Variant},
+    orchestrator::{Orchestrator, Progress, Variant},
 };
 use serde_json::Value;
 use support::{Scripts, options};
@@ -380,7 +381,9 @@ async fn one_worker_is_too_few() {
 #[tokio::test(flavor = "multi_thread")]
 async fn local_mode_starts_its_workers_and_ends_them() {
     let directory = tempfile::tempdir().unwrap();
+    let certificates = OnceLock::new();
     let command = |launch: &local::WorkerLaunch| {
+        certificates.get_or_init(|| launch.certificates.directory().to_owned());
         let number = launch.info.name.strip_prefix("worker-").unwrap();
         let mut command = std::process::Command::new(NODE);
         command
@@ -408,13 +411,44 @@ async fn local_mode_starts_its_workers_and_ends_them() {
             .iter()
             .all(|r| r.task.client.ip.starts_with("127.0.0."))
     );
-    assert!(!runs_with(directory.path().to_str().unwrap()));
-    let mut left: Vec<_> = fs::read_dir(directory.path())
+    let certificates = certificates.get().unwrap();
+    assert!(!runs_with(certificates.to_str().unwrap()));
+    assert!(!certificates.exists());
+    assert_eq!(names(directory.path()), [JOURNAL, RESULTS]);
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder)
         .unwrap()
-        .map(|entry| entry.unwrap().file_name())
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    left.sort();
-    assert_eq!(left, [JOURNAL, RESULTS]);
+    names.sort();
+    names
+}
+
+/// Whoever is first has the folder, and goes on with what is in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_in_a_folder_that_is_taken_leaves_no_trace() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = Orchestrator::bind(options(directory.path(), 2))
+        .await
+        .unwrap();
+    let variants = || Scripts::client("true").variants();
+    let first = first.open(variants()).await.unwrap();
+    let error = local::run(
+        options(directory.path(), 2),
+        variants(),
+        |launch| panic!("{} is started", launch.info.name),
+        pending(),
+    )
+    .await
+    .unwrap_err();
+    assert!(
+        error.to_string().contains("another orchestrator"),
+        "{error}"
+    );
+    assert_eq!(names(directory.path()), [JOURNAL]);
+    drop(first);
 }
 
 #[tokio::test(flavor = "multi_thread")]
