@@ -442,7 +442,7 @@ fn paths_are_compared_now_and_later() {
         "--output",
         "json=r.json",
         "--tolerance",
-        "loopback6 within 1000% of loopback",
+        "loopback6 within 99.9% of loopback",
     ];
     let ran = finish(net_run(&kperf, "iperf3-tcp", &arguments), LIMIT).expect(0);
     for path in ["loopback", "loopback6"] {
@@ -451,7 +451,7 @@ fn paths_are_compared_now_and_later() {
     }
     assert!(
         ran.stdout.contains(
-            "tolerance kept    loopback6 within 1000% of loopback: worker-2 → worker-1: "
+            "tolerance kept    loopback6 within 99.9% of loopback: worker-2 → worker-1: "
         ),
         "{}",
         ran.stdout
