@@ -410,11 +410,9 @@ fn conclude(
         }
         None => {}
     }
-    match (exit, error) {
-        (Exit::Success | Exit::Missed, _) if is_left => Ok(Exit::LeftBehind),
-        (Exit::Success, _) if !was_kept => Ok(Exit::Output),
-        (_, Some(error)) => Err(error),
-        (exit, None) => Ok(exit),
+    match error {
+        Some(error) => Err(error),
+        None => Ok(Exit::of_measurement(exit, was_kept, is_left)),
     }
 }
 

@@ -183,21 +183,9 @@ fn measured(
     }));
     shown.end();
     let run = deliver::measured(result, &benchmark, &main_metric)?;
-    let written = args.results.as_deref().map_or(Ok(()), |path| {
-        ResultsFile::of(&run).write(path).or_exit(Exit::Output)
-    });
+    let is_written = deliver::write_results(&run, args.results.as_deref(), live);
     let exit = delivery.finish(conclude(&facts, &run, &limits), live);
-    // What was measured is shown, exported and handed over also when there is no place for the file.
-    if let Err(failed) = written {
-        live.say(&failed.to_string());
-        let exit = if exit == Exit::Success {
-            Exit::Output
-        } else {
-            exit
-        };
-        return Ok((run, exit));
-    }
-    Ok((run, exit))
+    Ok((run, Exit::of_measurement(exit, is_written, false)))
 }
 
 /// Those of the directory; a directory without any gets some.
