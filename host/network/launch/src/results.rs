@@ -121,6 +121,12 @@ pub enum PublishError {
     },
 }
 
+/// Whether results fit into the ConfigMaps.
+#[must_use]
+pub fn fits(results: &[u8]) -> bool {
+    Parcel::pack(results).parts.len() <= PARTS
+}
+
 /// The orchestrator's side. Needs `patch` on the ConfigMaps, by name, and nothing else.
 #[derive(Clone, Debug)]
 pub struct Publisher {
@@ -316,6 +322,23 @@ mod tests {
         for bad in ["", "file:x", "kube:ns", "kube:/p", "kube:ns/", "kube:a/b/c"] {
             bad.parse::<ResultsTarget>().expect_err(bad);
         }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_known_beforehand() {
+        // Numbers that do not repeat cannot be compressed much.
+        let mut state = 1_u64;
+        let noise: Vec<u8> = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()
+        })
+        .take(PARTS * PART_BYTES / 8 + 1)
+        .flatten()
+        .collect();
+        assert!(!fits(&noise));
+        assert!(fits(&noise[..PART_BYTES]));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use kperf_cluster::api::Cluster;
-use kperf_launch::{ResultsTarget, State};
+use kperf_launch::{ResultsTarget, State, fits};
 use kperf_load::Stop;
 use kperf_network::{NetworkRun, ResultsFile, RunCertificates, RunEnd, TaskState, orchestrator};
 
@@ -111,8 +111,14 @@ pub fn run(args: &OrchestratorArgs, live: &Live) -> Result<Exit, Failed> {
     // From here on whoever waits at the other end hears what it comes to, whatever that is.
     let (state, message, results) = match measured(args, &runtime, stop, Some(voice), live) {
         Ok((run, _)) => {
-            let results = ResultsFile::of(&run).to_bytes();
-            (state(&run), sentence(&run), Some(results))
+            let (results, is_whole) = fitting(&run, fits);
+            let mut message = sentence(&run);
+            if !is_whole {
+                message.push_str(
+                    "; all that the tools wrote is too much to hand over, so it is left out where it was read",
+                );
+            }
+            (state(&run), message, Some(results))
         }
         Err(failed) => (State::Failed, format!("{:#}", failed.error), None),
     };
@@ -210,6 +216,16 @@ fn certificates(directory: &Path, live: &Live) -> Result<RunCertificates, Failed
     Ok(made)
 }
 
+/// The results file, and whether everything is in it. Readings are not lost with outputs that are too large.
+fn fitting(run: &NetworkRun, fits: impl Fn(&[u8]) -> bool) -> (Vec<u8>, bool) {
+    let file = ResultsFile::of(run);
+    let whole = file.to_bytes();
+    if fits(&whole) {
+        return (whole, true);
+    }
+    (file.without_read_outputs().to_bytes(), false)
+}
+
 fn state(run: &NetworkRun) -> State {
     match run.end {
         RunEnd::Complete => State::Done,
@@ -238,13 +254,12 @@ fn sentence(run: &NetworkRun) -> String {
 
 #[cfg(test)]
 mod tests {
-    use kperf_network::{TaskKey, TaskRecord, ToolError};
+    use kperf_network::{Reading, TaskKey, TaskRecord, ToolError};
 
     use super::*;
 
-    #[test]
-    fn only_what_was_measured_counts_as_done() {
-        let task = |sample, error| TaskRecord {
+    fn run(errors: [Option<ToolError>; 2]) -> NetworkRun {
+        let task = |(sample, error)| TaskRecord {
             state: TaskState::Done,
             error,
             ..TaskRecord::pending(TaskKey {
@@ -255,17 +270,45 @@ mod tests {
                 sample,
             })
         };
-        let run = NetworkRun {
+        NetworkRun {
             benchmark: "iperf3-tcp".to_owned(),
             main_metric: String::new(),
             workers: Vec::new(),
             lost: vec!["c".to_owned()],
-            tasks: vec![
-                task(1, None),
-                task(2, Some(ToolError::new("malformed", "x"))),
-            ],
+            tasks: (1..).zip(errors).map(task).collect(),
             end: RunEnd::Complete,
-        };
+        }
+    }
+
+    #[test]
+    fn only_what_was_measured_counts_as_done() {
+        let run = run([None, Some(ToolError::new("malformed", "x"))]);
         assert_eq!(sentence(&run), "1 of 2 tasks done; lost c");
+    }
+
+    #[test]
+    fn readings_go_without_outputs_that_are_too_large() {
+        let mut run = run([None, Some(ToolError::new("malformed", "x"))]);
+        for task in &mut run.tasks {
+            task.stdout = "wordy ".repeat(100);
+            task.stderr = "more".to_owned();
+        }
+        run.tasks[0].readings.push(Reading {
+            name: "bandwidth_bits_per_second".to_owned(),
+            value: 1.0,
+            unit: "bit/s".to_owned(),
+            labels: Default::default(),
+        });
+        let (whole, is_whole) = fitting(&run, |_| true);
+        assert!(is_whole);
+        assert_eq!(ResultsFile::parse(&whole).unwrap().run().tasks, run.tasks);
+        let (less, is_whole) = fitting(&run, |_| false);
+        assert!(!is_whole);
+        let tasks = ResultsFile::parse(&less).unwrap().run().tasks;
+        assert_eq!(tasks[0].readings, run.tasks[0].readings);
+        assert!(tasks[0].stdout.is_empty() && tasks[0].stderr.is_empty());
+        assert!(tasks[0].clipped);
+        // Where nothing was read the output says why.
+        assert_eq!(tasks[1], run.tasks[1]);
     }
 }
