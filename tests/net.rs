@@ -706,6 +706,12 @@ fn stopped_before_the_first_task() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    // Port 0 is any, so which one it is has to be said.
+    assert!(lines.any(|line| {
+        let line = line.unwrap();
+        let said = line.split_once("listening on 127.0.0.1:");
+        said.is_some_and(|(_, port)| port.trim().parse::<u16>().is_ok_and(|port| port > 0))
+    }));
     assert!(lines.any(|line| line.unwrap().contains("0 of 2 workers")));
     let stopped = Command::new("kill")
         .args(["-INT", &child.id().to_string()])

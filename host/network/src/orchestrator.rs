@@ -374,10 +374,15 @@ impl Run {
             }
         };
         if connected < 2 && resumed.is_none() {
+            let (limit, time) = match self.end {
+                RunEnd::Deadline => ("the deadline", self.options.deadline),
+                RunEnd::Complete | RunEnd::Stopped => ("the timeout", self.options.timeout),
+            };
             return Err(NetworkError::TooFewWorkers {
                 registered: connected,
                 expected,
-                seconds: self.options.timeout.as_secs(),
+                limit,
+                seconds: time.as_secs(),
             });
         }
         self.roster.close();

@@ -136,9 +136,10 @@ impl Roster {
                 info.name
             ))),
             // One that came and went before the run begins does not take part, so it takes no place either.
-            None if self.connected() >= self.expected => Err(Status::failed_precondition(
-                format!("there are {} workers already", self.expected),
-            )),
+            None if self.connected() >= self.expected => Err(Status::failed_precondition(format!(
+                "there are {} workers already",
+                self.expected
+            ))),
             None => Ok(()),
         }
     }

@@ -484,3 +484,20 @@ async fn workers_that_ended_in_order_are_not_the_reason() {
         "{error}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_few_workers_name_the_limit_that_ended_the_wait() {
+    for (deadline, timeout, words) in [
+        (1, 600, "within the deadline of 1 s"),
+        (600, 1, "within the timeout of 1 s"),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut options = options(directory.path(), 2);
+        options.deadline = Duration::from_secs(deadline);
+        options.timeout = Duration::from_secs(timeout);
+        let orchestrator = Orchestrator::bind(options).await.unwrap();
+        let variants = Scripts::client("true").variants();
+        let error = orchestrator.run(variants, pending()).await.unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}

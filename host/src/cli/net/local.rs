@@ -52,7 +52,8 @@ pub struct RunArgs {
     /// Keep journal and results here; a run that was cut short goes on where it was.
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
-    /// Write the results file, task by task, with everything the tools wrote; `net report` reads it.
+    /// Write the results file at the end: every task, with everything the tools wrote; `net report` reads it. What is
+    /// measured until then is in the journal of --state.
     #[arg(long, value_name = "FILE")]
     pub results: Option<PathBuf>,
     /// What is measured.

@@ -12,7 +12,9 @@ use clap::Args;
 use kperf_cluster::api::Cluster;
 use kperf_launch::{ResultsTarget, State, fits};
 use kperf_load::Stop;
-use kperf_network::{NetworkRun, ResultsFile, RunCertificates, RunEnd, TaskState, orchestrator};
+use kperf_network::{
+    NetworkRun, ResultsFile, RunCertificates, RunEnd, TaskState, orchestrator::Orchestrator,
+};
 
 use crate::{
     cli::{
@@ -73,7 +75,7 @@ pub struct OrchestratorArgs {
     /// Longest run in all.
     #[arg(long, value_name = "TIME", default_value = "30m", value_parser = crate::cli::seconds_or_duration)]
     pub deadline: Duration,
-    /// Write the results file, task by task, with everything the tools wrote.
+    /// Write the results file at the end: every task, with everything the tools wrote.
     #[arg(long, value_name = "FILE")]
     pub results: Option<PathBuf>,
     /// Tell ConfigMaps of the cluster that this runs in how far it is, and hand the results over in them:
@@ -184,9 +186,13 @@ fn measured(
         limits,
         ..
     } = prepared;
-    let result = runtime.block_on(orchestrator::run(options, variants, async move {
-        stop.stopped().await;
-    }));
+    let result = runtime.block_on(async {
+        let orchestrator = Orchestrator::bind(options).await?;
+        // With port 0 nobody knows it otherwise.
+        live.say(&format!("listening on {}", orchestrator.address()));
+        let stopped = async move { stop.stopped().await };
+        orchestrator.run(variants, stopped).await
+    });
     shown.end();
     let run = deliver::measured(result, &benchmark, &main_metric)?;
     let is_written = deliver::write_results(&run, args.results.as_deref(), live);
