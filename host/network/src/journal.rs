@@ -97,6 +97,13 @@ pub(crate) struct Journal {
     pub(crate) begun_unix_ms: u64,
 }
 
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // A process that is being started has the file too, for a moment, and the lock would be its as well.
+        let _ = self.file.unlock();
+    }
+}
+
 impl Journal {
     /// Opens the journal in a directory, or begins one. Only one process has it at a time.
     pub(crate) fn open(
