@@ -70,6 +70,17 @@ impl Exit {
         ),
     ];
 
+    /// How a measurement ends of which several things are to be said, each of them in words as well. `verdict`, on what
+    /// was measured, counts most; then whether results were written, then whether something is left.
+    #[must_use]
+    pub fn of_measurement(verdict: Exit, is_written: bool, is_left: bool) -> Exit {
+        match verdict {
+            Exit::Success if !is_written => Exit::Output,
+            Exit::Success if is_left => Exit::LeftBehind,
+            verdict => verdict,
+        }
+    }
+
     /// The table as text, one code a line.
     #[must_use]
     pub fn table() -> String {
@@ -166,6 +177,17 @@ mod tests {
             said(anyhow!("c").context("b: c").context("a")),
             "a\n  caused by: b: c"
         );
+    }
+
+    #[test]
+    fn what_was_measured_counts_most() {
+        for verdict in [Exit::Failure, Exit::Missed, Exit::Interrupted, Exit::Output] {
+            assert_eq!(Exit::of_measurement(verdict, false, true), verdict);
+        }
+        let of = |is_written, is_left| Exit::of_measurement(Exit::Success, is_written, is_left);
+        assert_eq!(of(false, true), Exit::Output);
+        assert_eq!(of(true, true), Exit::LeftBehind);
+        assert_eq!(of(true, false), Exit::Success);
     }
 
     #[test]

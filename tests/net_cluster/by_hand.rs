@@ -79,9 +79,10 @@ fn an_orchestrator_by_hand_survives_a_kill() {
     said("[3/6]");
     first.kill().unwrap();
     first.wait().unwrap();
-    // What there was is on disk.
+    // What there was is on disk. On a slow machine it may have gone on before it was killed.
     let journal = fs::read_to_string(kperf.path("state/journal.jsonl")).unwrap();
-    assert_eq!(journal.matches(r#""ended""#).count(), 2, "{journal}");
+    let ended = journal.matches(r#""ended""#).count();
+    assert!((2..6).contains(&ended), "{journal}");
     let mut second = start(&kperf, &orchestrator, "orchestrator.log");
     let status = wait(&mut second, Duration::from_secs(120)).expect("an end in time");
     assert_eq!(status.code(), Some(0), "{}", log());

@@ -121,7 +121,7 @@ fn the_run_completes_without_a_worker_whose_pod_is_gone() {
     let kperf = kperf!();
     let Some(world) = WORLD.as_ref() else { return };
     let space = "net-gone";
-    let launch = Launch::iperf3(world, kperf, space).with(&["--timeout", "12s"]);
+    let launch = Launch::iperf3(world, kperf, space).with(&["--timeout", "30s"]);
     let launcher = launch.start();
     world.until_said(space, "[2/6]");
     let pod = format!("/api/v1/namespaces/{space}/pods/kperf-worker-2");

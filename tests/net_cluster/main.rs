@@ -11,6 +11,7 @@
 mod by_hand;
 mod ends;
 mod mistakes;
+mod outage;
 mod whole;
 
 use std::{

@@ -364,19 +364,37 @@ mod tests {
         assert_eq!(ended.exit_code, Some(0));
     }
 
+    /// Waits for the script's first line before it is given up: until then it may not have set its traps.
+    async fn run_until_stopped(script: &str) -> Ended {
+        let process = Process::start(&shell(script), 100).unwrap();
+        let mut stdout = process.stdout();
+        let written = async move {
+            let line = stdout.wait_for(|kept| kept.bytes.ends_with(b"\n")).await;
+            assert!(line.is_ok());
+        };
+        process.finish(None, written).await
+    }
+
     #[tokio::test]
-    async fn at_its_limit_it_is_asked_to_end() {
+    async fn at_its_limit_it_is_ended() {
+        let ended = run("sleep 1000", Some(Duration::from_millis(100)), 100).await;
+        assert_eq!((ended.timed_out, &*ended.signal), (true, "SIGTERM"));
+    }
+
+    #[tokio::test]
+    async fn it_is_asked_to_end_first() {
         let script = "trap 'echo asked; exit 0' TERM; echo on; while :; do sleep 0.01; done";
-        let ended = run(script, Some(Duration::from_millis(300)), 100).await;
-        assert!(ended.timed_out);
+        let ended = run_until_stopped(script).await;
+        assert!(!ended.timed_out);
         assert_eq!(ended.stdout, b"on\nasked\n");
     }
 
     #[tokio::test]
     async fn who_does_not_listen_is_killed_with_all_its_children() {
-        let script = "trap '' TERM; (trap '' TERM; sleep 1000) & echo $!; wait; sleep 1000";
-        let ended = run(script, Some(Duration::from_millis(300)), 100).await;
-        assert_eq!((ended.timed_out, &*ended.signal), (true, "SIGKILL"));
+        // The child sets no trap of its own: what is ignored is so in children too.
+        let script = "trap '' TERM; sleep 1000 & echo $!; wait; sleep 1000";
+        let ended = run_until_stopped(script).await;
+        assert_eq!(&*ended.signal, "SIGKILL");
         dies(ended.stdout).await;
     }
 

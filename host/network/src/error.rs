@@ -34,15 +34,17 @@ pub enum NetworkError {
     },
     /// Not enough workers came.
     #[error(
-        "{registered} of {expected} workers registered within {seconds} s; a network benchmark needs at least 2 (see \
-         the logs of the workers)"
+        "{registered} of {expected} workers registered within {limit} of {seconds} s; a network benchmark needs at \
+         least 2 (see the logs of the workers)"
     )]
     TooFewWorkers {
         /// How many came.
         registered: usize,
         /// How many were to come.
         expected: usize,
-        /// How long was waited, seconds.
+        /// Which limit ended the wait, such as `the timeout`.
+        limit: &'static str,
+        /// How long that is, seconds.
         seconds: u64,
     },
     /// No pair of the workers, or no path between them, is chosen.

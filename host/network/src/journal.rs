@@ -25,8 +25,13 @@ pub const JOURNAL: &str = "journal.jsonl";
 enum Line {
     /// The first: what is measured.
     Run(RunIdentity),
-    /// The total time begins, in milliseconds since 1970.
-    Begun { unix_ms: u64 },
+    /// The total time begins or, after a crash, goes on, in milliseconds since 1970.
+    Begun {
+        unix_ms: u64,
+        /// How much of it is spent.
+        #[serde(default)]
+        spent_ms: u64,
+    },
     /// Who takes part.
     Workers(Vec<WorkerInfo>),
     /// A task has a new state, which is not its last.
@@ -57,6 +62,28 @@ pub(crate) struct RunIdentity {
     pub(crate) plans: Vec<String>,
 }
 
+/// The total time that is spent, as far as a journal knows: what came after its last line is not counted, as nobody
+/// may have run.
+#[derive(Clone, Copy, Debug)]
+struct Spent {
+    before_ms: u64,
+    from: u64,
+    to: u64,
+}
+
+impl Spent {
+    fn until(spent: &mut Option<Self>, unix_ms: u64) {
+        if let Some(spent) = spent {
+            spent.to = spent.to.max(unix_ms);
+        }
+    }
+
+    fn ms(self) -> u64 {
+        self.before_ms
+            .saturating_add(self.to.saturating_sub(self.from))
+    }
+}
+
 /// The open journal of a run.
 #[derive(Debug)]
 pub(crate) struct Journal {
@@ -66,8 +93,15 @@ pub(crate) struct Journal {
     pub(crate) workers: Option<Vec<WorkerInfo>>,
     /// Tasks that ended before the orchestrator was started again.
     pub(crate) ended: Vec<TaskRecord>,
-    /// When the total time began.
+    /// When the total time would have begun without the time that nobody ran.
     pub(crate) begun_unix_ms: u64,
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // A process that is being started has the file too, for a moment, and the lock would be its as well.
+        let _ = self.file.unlock();
+    }
 }
 
 impl Journal {
@@ -111,7 +145,7 @@ impl Journal {
             begun_unix_ms: now_unix_ms,
         };
         let mut found = None;
-        let mut begun = None;
+        let mut spent: Option<Spent> = None;
         for (number, line) in text
             .split(|byte| *byte == b'\n')
             .filter(|line| !line.is_empty())
@@ -127,10 +161,19 @@ impl Journal {
             match line {
                 Line::Run(identity) => found = Some(identity),
                 Line::Workers(workers) => journal.workers = Some(workers),
-                Line::State { .. } => {}
-                Line::Begun { unix_ms } => begun = Some(unix_ms),
-                Line::Paused {} => begun = None,
-                Line::Ended(record) => journal.ended.push(*record),
+                Line::State { unix_ms, .. } => Spent::until(&mut spent, unix_ms),
+                Line::Begun { unix_ms, spent_ms } => {
+                    spent = Some(Spent {
+                        before_ms: spent_ms,
+                        from: unix_ms,
+                        to: unix_ms,
+                    });
+                }
+                Line::Paused {} => spent = None,
+                Line::Ended(record) => {
+                    Spent::until(&mut spent, record.ended_unix_ms.unwrap_or_default());
+                    journal.ended.push(*record);
+                }
             }
         }
         match found {
@@ -156,12 +199,14 @@ impl Journal {
             }
         }
         // Before it is settled who takes part there is nothing to go on with.
-        match begun.filter(|_| journal.workers.is_some()) {
-            Some(begun) => journal.begun_unix_ms = begun,
-            None => journal.write(&Line::Begun {
-                unix_ms: now_unix_ms,
-            })?,
-        }
+        let spent_ms = spent
+            .filter(|_| journal.workers.is_some())
+            .map_or(0, |spent| spent.ms());
+        journal.begun_unix_ms = now_unix_ms.saturating_sub(spent_ms);
+        journal.write(&Line::Begun {
+            unix_ms: now_unix_ms,
+            spent_ms,
+        })?;
         Ok(journal)
     }
 
@@ -282,15 +327,26 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let open = |now| Journal::open(directory.path(), &identity(), now).unwrap();
         assert_eq!(open(6).begun_unix_ms, 6);
-        let mut journal = open(7);
-        assert_eq!(journal.begun_unix_ms, 7);
+        let mut journal = open(1_000);
+        assert_eq!(journal.begun_unix_ms, 1_000);
         journal.settle(&[]).unwrap();
+        let ended = record(1);
+        journal
+            .state(&ended.key, TaskState::Running, 1_200)
+            .unwrap();
         drop(journal);
-        let mut journal = open(8);
-        assert_eq!(journal.begun_unix_ms, 7);
+        // Nobody ran for an hour: 200 ms are spent, however often it crashes.
+        assert_eq!(open(3_600_000).begun_unix_ms, 3_600_000 - 200);
+        let mut journal = open(7_200_000);
+        assert_eq!(journal.begun_unix_ms, 7_200_000 - 200);
+        let mut ended = record(1);
+        ended.ended_unix_ms = Some(7_200_300);
+        journal.end(&ended).unwrap();
+        drop(journal);
+        let mut journal = open(9_000_000);
+        assert_eq!(journal.begun_unix_ms, 9_000_000 - 500);
         journal.pause().unwrap();
         drop(journal);
-        assert_eq!(open(9).begun_unix_ms, 9);
-        assert_eq!(open(10).begun_unix_ms, 9);
+        assert_eq!(open(9_900_000).begun_unix_ms, 9_900_000);
     }
 }

@@ -37,8 +37,6 @@ use crate::{
 pub const LOOPBACK: &str = "loopback";
 /// The other path there is: IPv6, where this machine has one address for all.
 pub const LOOPBACK6: &str = "loopback6";
-/// Directory of the certificates, in that of the run.
-const CERTIFICATES: &str = "certificates";
 /// How long workers may take to end after the run.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// Between two looks at the worker processes.
@@ -72,7 +70,13 @@ pub async fn run(
 ) -> Result<NetworkRun, NetworkError> {
     let infos = workers(options.workers, &options.selection)?;
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let certificates = RunCertificates::create(&options.directory.join(CERTIFICATES))?;
+    // Not in the directory of the run, which may be another run's as long as its journal is not open. They go with
+    // everything that ends this function.
+    let folder = tempfile::tempdir().map_err(|error| NetworkError::Certificates {
+        path: std::env::temp_dir(),
+        reason: error.to_string(),
+    })?;
+    let certificates = RunCertificates::create(folder.path())?;
     options.listen = listen;
     options.certificates = Some(certificates.clone());
     let began = Arc::new(AtomicBool::new(false));
@@ -99,16 +103,17 @@ pub async fn run(
     let mut running = pin!(opened.run(stop));
     let result = tokio::select! {
         result = &mut running => result,
-        // Later it is a lost worker, which the run copes with.
-        (name, status) = first_end(&mut started) => if began.load(Ordering::Acquire) {
+        // Later it is a lost worker, which the run copes with. One that ends in order was told to: the run is about to
+        // say why.
+        (name, status) = first_end(&mut started) => if began.load(Ordering::Acquire) || status.success() {
             running.await
         } else {
             Err(NetworkError::WorkerEnded { name, how: status.to_string() })
         },
     };
     // Nobody can use them any more. That they cannot be removed is no reason to withhold the results.
-    if let Err(error) = std::fs::remove_dir_all(certificates.directory()) {
-        warn!("{}: {error}", certificates.directory().display());
+    if let Err(error) = folder.close() {
+        warn!("certificates: {error}");
     }
     // Dropped with an error, the workers are killed.
     let run = result?;

@@ -6,14 +6,19 @@
 use std::{
     collections::HashMap,
     future::Future,
-    net::SocketAddr,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     pin::Pin,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use nix::{
+    errno::Errno,
+    sys::socket::{setsockopt, sockopt::Ipv6V6Only},
+};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     sync::mpsc,
     task::JoinHandle,
     time::{Instant, sleep_until, timeout},
@@ -43,6 +48,8 @@ mod turn;
 pub use options::{Abort, OrchestratorOptions, Progress, Variant, never};
 use options::{Waiting, check, plans};
 
+/// Connections that wait to be taken, as many as `bind` would let.
+const BACKLOG: u32 = 1024;
 /// How long workers may take to end at the end of a run.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -75,7 +82,7 @@ impl Orchestrator {
             address: options.listen.to_string(),
             source,
         };
-        let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
+        let listener = listen(options.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         Ok(Self {
             options,
@@ -132,6 +139,31 @@ impl Orchestrator {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<NetworkRun, NetworkError> {
         self.open(variants).await?.run(stop).await
+    }
+}
+
+/// Listens. On all addresses of IPv6 means of IPv4 as well, whatever the machine's default is; where IPv6 is off, of
+/// IPv4 only.
+async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    if address.ip() != IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+        return TcpListener::bind(address).await;
+    }
+    let of_both = || {
+        let socket = TcpSocket::new_v6()?;
+        setsockopt(&socket, Ipv6V6Only, &false)?;
+        // As `bind` does: the port may be waiting for the end of connections of the one before.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    match of_both() {
+        Err(error)
+            if error.kind() == io::ErrorKind::AddrNotAvailable
+                || error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32) =>
+        {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        listener => listener,
     }
 }
 
@@ -342,10 +374,15 @@ impl Run {
             }
         };
         if connected < 2 && resumed.is_none() {
+            let (limit, time) = match self.end {
+                RunEnd::Deadline => ("the deadline", self.options.deadline),
+                RunEnd::Complete | RunEnd::Stopped => ("the timeout", self.options.timeout),
+            };
             return Err(NetworkError::TooFewWorkers {
                 registered: connected,
                 expected,
-                seconds: self.options.timeout.as_secs(),
+                limit,
+                seconds: time.as_secs(),
             });
         }
         self.roster.close();
@@ -505,4 +542,23 @@ fn unix_ms() -> u64 {
         .ok()
         .and_then(|since| u64::try_from(since.as_millis()).ok())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn all_addresses_are_of_both_families() {
+        let listener = listen((Ipv6Addr::UNSPECIFIED, 0).into()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        for host in [Ipv4Addr::LOCALHOST.into(), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+            // Without IPv6 there is only the other.
+            if host.is_ipv4() || address.is_ipv6() && std::net::UdpSocket::bind((host, 0)).is_ok() {
+                tokio::net::TcpStream::connect((host, address.port()))
+                    .await
+                    .unwrap();
+            }
+        }
+    }
 }

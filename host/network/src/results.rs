@@ -203,6 +203,19 @@ impl ResultsFile {
         text
     }
 
+    /// Without what tools wrote where their readings are there: those are what judging, showing and exporting need.
+    #[must_use]
+    pub fn without_read_outputs(mut self) -> Self {
+        for result in &mut self.results {
+            if !result.readings.is_empty() {
+                result.output.clear();
+                result.stderr = Some(String::new());
+                result.clipped = true;
+            }
+        }
+        self
+    }
+
     /// Reads a file's text, with or without the additions.
     ///
     /// # Errors

@@ -135,9 +135,11 @@ impl Roster {
                 "registration is closed, and {} does not belong to this run",
                 info.name
             ))),
-            None if self.members.len() >= self.expected => Err(Status::failed_precondition(
-                format!("there are {} workers already", self.expected),
-            )),
+            // One that came and went before the run begins does not take part, so it takes no place either.
+            None if self.connected() >= self.expected => Err(Status::failed_precondition(format!(
+                "there are {} workers already",
+                self.expected
+            ))),
             None => Ok(()),
         }
     }
@@ -284,11 +286,15 @@ mod tests {
         assert_eq!(join(&mut roster, "b", 2), Ok(()));
         let refused = Err(tonic::Code::FailedPrecondition);
         assert_eq!(join(&mut roster, "c", 3), refused);
+        assert_eq!(roster.left(1).as_deref(), Some("a"));
+        assert_eq!(join(&mut roster, "c", 3), Ok(()));
+        assert_eq!(join(&mut roster, "d", 4), refused);
+        roster.forget_absent();
         let workers = roster.workers();
         let mut resumed = Roster::new("b", 9);
         resumed.resume(workers);
-        assert_eq!(resumed.absent(), ["a", "b"]);
-        assert_eq!(join(&mut resumed, "c", 1), refused);
+        assert_eq!(resumed.absent(), ["b", "c"]);
+        assert_eq!(join(&mut resumed, "a", 1), refused);
         assert_eq!(join(&mut resumed, "b", 2), Ok(()));
         assert_eq!(resumed.connected(), 1);
     }

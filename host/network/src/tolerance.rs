@@ -241,6 +241,13 @@ impl Tolerance {
             }
         };
         let more = more_is_better(judged.unit);
+        // Anything above nothing would keep it, and it would look as if something had been checked.
+        if more && self.ratio >= 1.0 {
+            let reason = format!(
+                "of {metric} more is better, so it cannot be worse by 100 % or more; choose less"
+            );
+            return self.not_measured(run, place, reason);
+        }
         let limit = self.limit(more);
         let means = estimate(&judged.values).zip(estimate(&reference.values));
         let apart = difference(&judged.values, &reference.values, limit);

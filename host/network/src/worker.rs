@@ -282,8 +282,20 @@ struct Server {
     job: Job,
     command: Command,
     is_ready: Arc<AtomicBool>,
+    /// Asks the job whether the process is there still.
+    asking: mpsc::Sender<oneshot::Sender<()>>,
     /// The last task it was wanted for.
     task: Arc<AtomicU64>,
+}
+
+impl Server {
+    /// Whether it can be used. The system knows of its end before the job is woken, so the job is to ask it.
+    async fn is_there(&self) -> bool {
+        let (answer, answered) = oneshot::channel();
+        self.is_ready.load(Ordering::Acquire)
+            && self.asking.send(answer).await.is_ok()
+            && answered.await.is_ok()
+    }
 }
 
 async fn stay(
@@ -307,11 +319,12 @@ async fn stay(
             }
             Some(order::Order::StartServer(order)) => {
                 let command = order.command.clone().map(Command::from);
-                let same = server.as_ref().filter(|server| {
-                    server.is_ready.load(Ordering::Acquire)
-                        && command.as_ref() == Some(&server.command)
-                });
-                if let Some(server) = same {
+                let same = server
+                    .as_ref()
+                    .filter(|server| command.as_ref() == Some(&server.command));
+                if let Some(server) = same
+                    && server.is_there().await
+                {
                     server.task.store(order.task, Ordering::Release);
                     send(&reports, server_ready(order.task, None)).await;
                 } else {
@@ -424,6 +437,7 @@ async fn start_server(
     };
     let is_ready = Arc::new(AtomicBool::new(false));
     let ready_flag = Arc::clone(&is_ready);
+    let (asking, mut asked) = mpsc::channel::<oneshot::Sender<()>>(1);
     let last_task = Arc::new(AtomicU64::new(task));
     let for_task = Arc::clone(&last_task);
     let reports = reports.clone();
@@ -434,12 +448,22 @@ async fn start_server(
         };
         ready_flag.store(true, Ordering::Release);
         send(&reports, server_ready(task, None)).await;
-        let by_itself = tokio::select! {
-            biased;
-            () = process.exited() => true,
-            // What ended a moment before it was told to has ended by itself.
-            _ = &mut stop => process.has_exited(),
+        let by_itself = loop {
+            tokio::select! {
+                biased;
+                () = process.exited() => break true,
+                // What ended a moment before it was told to has ended by itself.
+                _ = &mut stop => break process.has_exited(),
+                Some(answer) = asked.recv() => {
+                    if process.has_exited() {
+                        break true;
+                    }
+                    let _ = answer.send(());
+                }
+            }
         };
+        // Nobody is to wait for an answer.
+        drop(asked);
         // Until its streams are read it takes a moment, in which nobody is to count on it.
         if by_itself {
             ready_flag.store(false, Ordering::Release);
@@ -454,6 +478,7 @@ async fn start_server(
         job,
         command,
         is_ready,
+        asking,
         task: last_task,
     })
 }

@@ -15,8 +15,9 @@ use std::{
     collections::HashSet,
     fs,
     future::pending,
+    path::Path,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -25,7 +26,7 @@ use std::{
 use cluster::{NODE, class, run, runs_with, states};
 use kperf_network::{
     JOURNAL, NetworkError, RESULTS, ResultsFile, RunEnd, TaskState, local,
-    orchestrator::{Progress, Variant},
+    orchestrator::{Orchestrator, Progress, Variant},
 };
 use serde_json::Value;
 use support::{Scripts, options};
@@ -380,7 +381,9 @@ async fn one_worker_is_too_few() {
 #[tokio::test(flavor = "multi_thread")]
 async fn local_mode_starts_its_workers_and_ends_them() {
     let directory = tempfile::tempdir().unwrap();
+    let certificates = OnceLock::new();
     let command = |launch: &local::WorkerLaunch| {
+        certificates.get_or_init(|| launch.certificates.directory().to_owned());
         let number = launch.info.name.strip_prefix("worker-").unwrap();
         let mut command = std::process::Command::new(NODE);
         command
@@ -408,13 +411,44 @@ async fn local_mode_starts_its_workers_and_ends_them() {
             .iter()
             .all(|r| r.task.client.ip.starts_with("127.0.0."))
     );
-    assert!(!runs_with(directory.path().to_str().unwrap()));
-    let mut left: Vec<_> = fs::read_dir(directory.path())
+    let certificates = certificates.get().unwrap();
+    assert!(!runs_with(certificates.to_str().unwrap()));
+    assert!(!certificates.exists());
+    assert_eq!(names(directory.path()), [JOURNAL, RESULTS]);
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder)
         .unwrap()
-        .map(|entry| entry.unwrap().file_name())
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    left.sort();
-    assert_eq!(left, [JOURNAL, RESULTS]);
+    names.sort();
+    names
+}
+
+/// Whoever is first has the folder, and goes on with what is in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_in_a_folder_that_is_taken_leaves_no_trace() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = Orchestrator::bind(options(directory.path(), 2))
+        .await
+        .unwrap();
+    let variants = || Scripts::client("true").variants();
+    let first = first.open(variants()).await.unwrap();
+    let error = local::run(
+        options(directory.path(), 2),
+        variants(),
+        |launch| panic!("{} is started", launch.info.name),
+        pending(),
+    )
+    .await
+    .unwrap_err();
+    assert!(
+        error.to_string().contains("another orchestrator"),
+        "{error}"
+    );
+    assert_eq!(names(directory.path()), [JOURNAL]);
+    drop(first);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -429,4 +463,41 @@ async fn local_mode_does_not_wait_for_workers_that_ended() {
     .await
     .unwrap_err();
     assert!(matches!(error, NetworkError::WorkerEnded { .. }), "{error}");
+}
+
+/// A stop or too few workers ends all workers in order: that one of them is seen to end first is not the reason.
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_that_ended_in_order_are_not_the_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = options(directory.path(), 2);
+    options.timeout = Duration::from_secs(1);
+    let error = local::run(
+        options,
+        Scripts::client("true").variants(),
+        |_| std::process::Command::new("true"),
+        pending(),
+    )
+    .await
+    .unwrap_err();
+    assert!(
+        matches!(error, NetworkError::TooFewWorkers { .. }),
+        "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_few_workers_name_the_limit_that_ended_the_wait() {
+    for (deadline, timeout, words) in [
+        (1, 600, "within the deadline of 1 s"),
+        (600, 1, "within the timeout of 1 s"),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut options = options(directory.path(), 2);
+        options.deadline = Duration::from_secs(deadline);
+        options.timeout = Duration::from_secs(timeout);
+        let orchestrator = Orchestrator::bind(options).await.unwrap();
+        let variants = Scripts::client("true").variants();
+        let error = orchestrator.run(variants, pending()).await.unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+    }
 }

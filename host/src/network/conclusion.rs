@@ -305,7 +305,11 @@ fn pair(
     let (client_host, client_zone) = of(client);
     let (server_host, server_zone) = of(server);
     let placement = run.placement(client, server);
-    let same_node = placement == Some(net::Placement::SameNode);
+    // Not known is not false: such labels stay out.
+    let same_node = placement.map_or("", |placement| match placement {
+        net::Placement::SameNode => "true",
+        _ => "false",
+    });
     let mut labels = vec![
         label("benchmark", &run.benchmark),
         label("client_worker", client),
@@ -314,7 +318,7 @@ fn pair(
         label("server_worker", server),
         label("server_host", server_host),
         label("server_zone", server_zone),
-        label("same_node", if same_node { "true" } else { "false" }),
+        label("same_node", same_node),
         label("placement", placement.map_or("", net::Placement::label)),
         label("traffic_path", path),
         label("variant", variant),

@@ -15,7 +15,8 @@ pub(crate) struct Config {
     #[schemars(length(min = 1))]
     pub(crate) job: String,
     /// Further labels of the grouping key, name to value. Choose ones that stay the same from run to run: the
-    /// gateway keeps a group until it is deleted.
+    /// gateway keeps a group until it is deleted. Reports of network benchmarks have `benchmark` among them, unless
+    /// it is set here.
     #[schemars(extend("propertyNames" = { "pattern": "^(_?[a-zA-Z][a-zA-Z0-9_]*|_)$" }))]
     pub(crate) grouping: BTreeMap<String, String>,
     /// PUT replaces the whole group, POST only the metrics of the same names in it.

@@ -17,6 +17,19 @@ pub(crate) fn path(job: &str, labels: &BTreeMap<String, String>) -> String {
     path
 }
 
+/// The labels, and one more where it is not chosen.
+pub(crate) fn with_default(
+    labels: &BTreeMap<String, String>,
+    name: &str,
+    value: &str,
+) -> BTreeMap<String, String> {
+    let mut labels = labels.clone();
+    labels
+        .entry(name.to_owned())
+        .or_insert_with(|| value.to_owned());
+    labels
+}
+
 fn push_pair(path: &mut String, name: &str, value: &str) {
     path.push('/');
     path.push_str(name);

@@ -1,7 +1,7 @@
 //! Exporter `pushgateway`: results as Prometheus metrics, pushed to a Pushgateway.
 //!
 //! Enters: the typed report and, with `perInterval`, intervals on the way. Leaves: one push of text exposition 0.0.4
-//! to the group named by `job` and `grouping`, or the same text in a file. The host delivers, with its deadline and
+//! to the group named by `job` and `grouping` (and, for network benchmarks, by the benchmark), or the same text in a file. The host delivers, with its deadline and
 //! retries; both PUT and POST of one body are idempotent at a Pushgateway, so both may be sent again.
 //!
 //! A failed push on the way is a warning (the next one brings more), the last one is a failure of the exporter.
@@ -76,8 +76,14 @@ impl Exporter for Pushgateway {
         Ok(())
     }
 
-    fn finish(self, whole: Summary) -> Result<(), Failure> {
+    fn finish(mut self, whole: Summary) -> Result<(), Failure> {
         let bounds = self.bounds();
+        if let Some(benchmark) = metrics::network_benchmark(&whole) {
+            self.path = grouping::path(
+                &self.config.job,
+                &grouping::with_default(&self.config.grouping, "benchmark", benchmark),
+            );
+        }
         let totals = totals::of_phases(&whole.phases, &bounds)?;
         let exposition = metrics::finished(&whole, &totals, self.config.latency, &bounds)?;
         if self.is_url {

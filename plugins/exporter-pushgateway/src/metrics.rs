@@ -301,6 +301,18 @@ const NETWORK_LABELS: [&str; 13] = [
     "class",
 ];
 
+/// The benchmark that a report is of, if it is one of a network. Benchmarks of one job would otherwise take each other's
+/// place at the gateway.
+pub(crate) fn network_benchmark(whole: &wit::Summary) -> Option<&str> {
+    whole
+        .metrics
+        .iter()
+        .filter(|metric| metric.name.starts_with("network-"))
+        .flat_map(|metric| &metric.labels)
+        .find(|label| label.key == "benchmark")
+        .map(|label| &*label.value)
+}
+
 /// A number by a name from an open set, as a gauge with its unit.
 fn measured(exposition: &mut Exposition, prefix: &str, labels: Labels, metric: &wit::Metric) {
     let of_network = metric.name.strip_prefix("network-");

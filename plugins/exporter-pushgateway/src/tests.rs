@@ -327,6 +327,32 @@ fn the_delivery_is_what_a_pushgateway_expects() {
 }
 
 #[test]
+fn network_benchmarks_have_groups_of_their_own() {
+    let path = |config: &Value| {
+        let mut whole = summary();
+        whole.metrics.push(wit::Metric {
+            name: "network-success".to_owned(),
+            value: 1.0,
+            unit: String::new(),
+            labels: labels([("client_worker", "a"), ("benchmark", "iperf3-tcp")]),
+        });
+        testing::reset();
+        begun("http", config).finish(whole).unwrap();
+        testing::deliveries("gateway").remove(0).path
+    };
+    assert_eq!(path(&json!({})), "/metrics/job/kperf/benchmark/iperf3-tcp");
+    assert_eq!(
+        path(&json!({ "grouping": { "zone": "z" } })),
+        "/metrics/job/kperf/benchmark/iperf3-tcp/zone/z"
+    );
+    assert_eq!(
+        path(&json!({ "grouping": { "benchmark": "nightly" } })),
+        "/metrics/job/kperf/benchmark/nightly"
+    );
+    assert_eq!(delivered(&json!({})).path, "/metrics/job/kperf");
+}
+
+#[test]
 fn a_refusal_is_a_failure_with_the_gateway_s_words() {
     testing::reset();
     testing::answer(

@@ -1,13 +1,14 @@
 //! A benchmark in a cluster from its first object to its last.
 //!
 //! Whatever ends the wait, the orchestrator is asked for what it has before everything is removed: its pod is deleted
-//! gracefully, and what it hands over within the grace is kept.
+//! gracefully, and what it hands over within the grace is kept. As long as the API server does not answer, the
+//! benchmark goes on without us; what may be there and could not be read is not removed.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use kperf_cluster::{
     Session,
-    api::{Cluster, DeleteOptions, ListBounds, Scope},
+    api::{ApiFailure, Cluster, Code, DeleteOptions, ListBounds, Scope},
     cleanup::{self, CleanReport},
     trouble::{Trouble, trouble},
 };
@@ -17,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     error::LaunchError,
     objects::{GRACE_SECONDS, ORCHESTRATOR, objects, workers},
-    results::{PREFIX, ResultsTarget, Said, State, config_map},
+    results::{PREFIX, ResultsTarget, Said, State, again, config_map, is_passing},
     rights,
     spec::{LaunchSpec, SpecError},
 };
@@ -41,6 +42,8 @@ pub enum Event<'a> {
     Trouble(&'a Trouble),
     /// What the orchestrator says.
     Orchestrator(&'a str),
+    /// The API server does not answer, and is asked again; said once for each outage.
+    Silent(&'a str),
     /// The orchestrator is asked for what it has.
     HandingOver,
     /// Everything is being removed.
@@ -72,6 +75,8 @@ pub struct Launched {
     pub outcome: Result<Finished, LaunchError>,
     /// The results file; there may be one of a part of the tasks, also when the outcome is an error.
     pub results: Option<Vec<u8>>,
+    /// Why results that are in the cluster, or may be, could not be read. Nothing is removed then.
+    pub unread: Option<LaunchError>,
     /// What was removed, and what is left.
     pub clean: CleanReport,
 }
@@ -88,6 +93,7 @@ pub async fn launch(
     let refused = |error| Launched {
         outcome: Err(error),
         results: None,
+        unread: None,
         clean: CleanReport::default(),
     };
     if let Err(error) = spec.check() {
@@ -110,6 +116,7 @@ pub async fn launch(
         () = stop.stopped() => Err(LaunchError::Stopped),
         outcome = run(&session, spec, progress) => outcome,
     };
+    let mut unread = None;
     let said = match &outcome {
         Ok(said) => Some(said.clone()),
         // It goes on without us.
@@ -117,7 +124,10 @@ pub async fn launch(
         Err(_) => tokio::select! {
             biased;
             () = stop.aborted() => None,
-            said = hand_over(&session, spec, progress) => said,
+            said = hand_over(&session, spec, progress) => said.unwrap_or_else(|failure| {
+                unread = Some(LaunchError::api("asking the orchestrator for what it has")(failure));
+                None
+            }),
         },
     };
     let mut results = None;
@@ -128,15 +138,19 @@ pub async fn launch(
             () = stop.aborted() => {}
             read = said.read(cluster, &target) => match read {
                 Ok(read) => results = read,
-                // The first error says more.
-                Err(error) => outcome = outcome.and(Err(error)),
+                Err(error) if spec.keep || is_not_there(&error) => {
+                    // The first error says more.
+                    outcome = outcome.and(Err(error));
+                }
+                Err(error) => unread = Some(error),
             },
         }
     }
-    if spec.keep {
+    if spec.keep || unread.is_some() {
         return Launched {
             outcome: outcome.map(Finished::of),
             results,
+            unread,
             clean: CleanReport::default(),
         };
     }
@@ -153,8 +167,14 @@ pub async fn launch(
     Launched {
         outcome: outcome.map(Finished::of),
         results,
+        unread: None,
         clean,
     }
+}
+
+/// What somebody else has removed is not left to be read.
+fn is_not_there(error: &LaunchError) -> bool {
+    matches!(error, LaunchError::Api { failure, .. } if failure.code == Code::NotFound)
 }
 
 fn target(spec: &LaunchSpec) -> ResultsTarget {
@@ -165,53 +185,64 @@ fn target(spec: &LaunchSpec) -> ResultsTarget {
 }
 
 /// Ends the orchestrator and waits for its last words. None when there is no orchestrator, or it says nothing more.
+///
+/// # Errors
+/// The server does not answer: what there is, is not known.
 async fn hand_over(
     session: &Session,
     spec: &LaunchSpec,
     progress: &(dyn Fn(Event<'_>) + Sync),
-) -> Option<Said> {
-    let cluster = session.cluster();
-    let pods = cluster.kind("v1", "Pod").await.ok()?;
-    let is_made = session
-        .objects()
+) -> Result<Option<Said>, ApiFailure> {
+    let objects = session.objects();
+    let made = objects
         .kinds()
-        .any(|(resource, _)| **resource == *pods);
-    if !is_made {
-        return None;
-    }
+        .find(|(resource, _)| resource.group.is_empty() && resource.plural == "pods");
+    let Some((pods, _)) = made else {
+        return Ok(None);
+    };
     progress(Event::HandingOver);
     // The session takes no more requests after a stop.
-    cluster
-        .delete(
-            &pods,
-            &spec.namespace,
-            ORCHESTRATOR,
-            &DeleteOptions::default(),
-        )
-        .await
-        .ok()?;
+    let cluster = session.cluster();
+    let ended = again(|| async {
+        cluster
+            .delete(
+                pods,
+                &spec.namespace,
+                ORCHESTRATOR,
+                &DeleteOptions::default(),
+            )
+            .await
+    })
+    .await;
+    match ended {
+        // It may have said something before it went.
+        Err(failure) if failure.code != Code::NotFound => return Err(failure),
+        _ => {}
+    }
+    let last_words = async || match config_map(cluster, &spec.namespace, PREFIX).await {
+        Ok(index) => Ok(Said::of(&index)),
+        Err(failure) if failure.code == Code::NotFound => Ok(Said::default()),
+        Err(failure) => Err(failure),
+    };
+    let scope = Scope {
+        namespace: spec.namespace.clone(),
+        field_selector: format!("metadata.name={ORCHESTRATOR}"),
+        ..Scope::default()
+    };
     let until = Instant::now() + Duration::from_secs(GRACE_SECONDS);
     loop {
-        let said = Said::of(&config_map(cluster, &spec.namespace, PREFIX).await.ok()?);
+        let said = last_words().await?;
         if said.is_last() {
-            return Some(said);
+            return Ok(Some(said));
         }
-        let scope = Scope {
-            namespace: spec.namespace.clone(),
-            field_selector: format!("metadata.name={ORCHESTRATOR}"),
-            ..Scope::default()
-        };
-        let left = cluster
-            .list(&pods, &scope, ListBounds::default())
-            .await
-            .ok()?;
+        let left = again(|| cluster.list(pods, &scope, ListBounds::default())).await?;
         if left.is_empty() {
             // What it said last may have come between the two questions.
-            let said = Said::of(&config_map(cluster, &spec.namespace, PREFIX).await.ok()?);
-            return said.is_last().then_some(said);
+            let said = last_words().await?;
+            return Ok(said.is_last().then_some(said));
         }
         if Instant::now() > until {
-            return None;
+            return Ok(None);
         }
         sleep(SHORT_POLL).await;
     }
@@ -248,60 +279,117 @@ async fn wait(
     spec: &LaunchSpec,
     progress: &(dyn Fn(Event<'_>) + Sync),
 ) -> Result<Said, LaunchError> {
-    let pods = Scope {
-        namespace: spec.namespace.clone(),
-        ..Scope::default()
-    };
     let begun = Instant::now();
     // Pods come up, workers register, all that there is to do, and the last words.
     let longest = spec.deadline + spec.timeout * 3;
-    let mut last = Said::default();
-    let mut troubles = Troubles::default();
-    let mut is_gone = false;
+    let mut watch = Watch::default();
+    let mut silence: Option<String> = None;
     loop {
+        match answered(watch.look(session, spec, progress).await)? {
+            Answer::Last(said) => return Ok(said),
+            Answer::More => silence = None,
+            // The orchestrator does not need the API server for its work, and its results wait for us.
+            Answer::None(why) => {
+                if silence.is_none() {
+                    progress(Event::Silent(&why));
+                }
+                silence = Some(why);
+            }
+        }
+        if begun.elapsed() > longest {
+            return Err(LaunchError::TimedOut {
+                after: begun.elapsed(),
+                last: match silence {
+                    Some(why) => format!("the API server does not answer: {why}"),
+                    None if watch.last.message.is_empty() => {
+                        "the orchestrator has not said anything".to_owned()
+                    }
+                    None => format!("the orchestrator said last: {}", watch.last.message),
+                },
+            });
+        }
+        sleep(POLL).await;
+    }
+}
+
+/// What came of a look at a benchmark.
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    /// No more will be said.
+    Last(Said),
+    /// It is under way.
+    More,
+    /// The server did not answer, which may pass.
+    None(String),
+}
+
+fn answered(looked: Result<Option<Said>, LaunchError>) -> Result<Answer, LaunchError> {
+    match looked {
+        Ok(Some(said)) => Ok(Answer::Last(said)),
+        Ok(None) => Ok(Answer::More),
+        Err(LaunchError::Api { failure, .. }) if is_passing(&failure) => {
+            Ok(Answer::None(failure.message))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A benchmark that is looked at again and again.
+#[derive(Debug, Default)]
+struct Watch {
+    last: Said,
+    troubles: Troubles,
+    is_gone: bool,
+}
+
+impl Watch {
+    /// The orchestrator's last words, once they are there.
+    async fn look(
+        &mut self,
+        session: &Session,
+        spec: &LaunchSpec,
+        progress: &(dyn Fn(Event<'_>) + Sync),
+    ) -> Result<Option<Said>, LaunchError> {
         let index = session
             .get("v1", "ConfigMap", &spec.namespace, PREFIX)
             .await
             .map_err(LaunchError::api("asking how far the benchmark is"))?;
         let said = Said::of(&index);
-        if said.message != last.message && !said.message.is_empty() {
+        if said.message != self.last.message && !said.message.is_empty() {
             progress(Event::Orchestrator(&said.message));
         }
-        last = said;
-        if last.is_last() {
-            return Ok(last);
+        self.last = said;
+        if self.last.is_last() {
+            return Ok(Some(self.last.clone()));
         }
+        let scope = Scope {
+            namespace: spec.namespace.clone(),
+            ..Scope::default()
+        };
         let pods = session
-            .list("v1", "Pod", &pods)
+            .list("v1", "Pod", &scope)
             .await
             .map_err(LaunchError::api("looking at the pods"))?;
         // Looked at twice: it ends after its last words, which may have come since they were looked for.
-        if is_gone {
+        if self.is_gone {
             return Err(LaunchError::Pods(vec![format!(
                 "{ORCHESTRATOR} is gone, and has handed over nothing"
             )]));
         }
-        is_gone = !pods.iter().any(|pod| {
+        self.is_gone = !pods.iter().any(|pod| {
             pod["metadata"]["name"] == ORCHESTRATOR && pod["status"]["phase"] != "Succeeded"
         });
         let found: Vec<Trouble> = pods.iter().filter_map(trouble).collect();
-        for new in troubles.look(found, Instant::now()) {
+        for new in self.troubles.look(found, Instant::now()) {
             progress(Event::Trouble(&new));
         }
-        if let Some(hopeless) = troubles.hopeless(&workers(spec), Instant::now(), spec.timeout) {
-            return Err(LaunchError::Pods(hopeless));
+        match self
+            .troubles
+            .hopeless(&workers(spec), Instant::now(), spec.timeout)
+        {
+            Some(hopeless) => Err(LaunchError::Pods(hopeless)),
+            None => Ok(None),
         }
-        if begun.elapsed() > longest {
-            return Err(LaunchError::TimedOut {
-                after: begun.elapsed(),
-                last: if last.message.is_empty() {
-                    "the orchestrator has not said anything".to_owned()
-                } else {
-                    format!("the orchestrator said last: {}", last.message)
-                },
-            });
-        }
-        sleep(POLL).await;
     }
 }
 
@@ -352,7 +440,52 @@ impl Troubles {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
+
+    fn failure(code: Code, status: u16) -> ApiFailure {
+        ApiFailure {
+            code,
+            status,
+            class: String::new(),
+            message: code.to_string(),
+            retry_after: None,
+            may_have_happened: false,
+        }
+    }
+
+    #[test]
+    fn an_outage_does_not_end_the_wait() {
+        let look = |failure| answered(Err(LaunchError::api("looking")(failure)));
+        for (code, status) in [
+            (Code::Unreachable, 0),
+            (Code::Timeout, 504),
+            (Code::Throttled, 429),
+            (Code::Failed, 503),
+        ] {
+            let answer = look(failure(code, status)).unwrap();
+            assert_eq!(answer, Answer::None(code.to_string()));
+        }
+        look(failure(Code::Forbidden, 403)).unwrap_err();
+        look(failure(Code::NotFound, 404)).unwrap_err();
+        let stopped = look(failure(Code::Interrupted, 0));
+        assert!(matches!(stopped, Err(LaunchError::Stopped)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_passes_is_asked_for_again() {
+        let asked = AtomicU32::new(0);
+        let ask = async |code| match asked.fetch_add(1, Ordering::Relaxed) {
+            0..5 => Err(failure(code, 0)),
+            number => Ok(number),
+        };
+        assert_eq!(again(|| ask(Code::Unreachable)).await, Ok(5));
+        asked.store(0, Ordering::Relaxed);
+        let refused = again(|| ask(Code::Forbidden)).await;
+        assert_eq!(refused.unwrap_err().code, Code::Forbidden);
+        assert_eq!(asked.into_inner(), 1);
+    }
 
     fn of(pod: &str, reason: &str) -> Trouble {
         Trouble {

@@ -27,6 +27,6 @@ pub use error::LaunchError;
 pub use launch::{Event, Finished, Launched, launch};
 pub use nodes::{ChosenNode, LeftOut, NodeChoice, choose, find_nodes};
 pub use objects::{PlannedWorker, objects, planned_workers};
-pub use results::{ParseTargetError, PublishError, Publisher, ResultsTarget, State};
+pub use results::{ParseTargetError, PublishError, Publisher, ResultsTarget, State, fits};
 pub use rights::{check_rights, required_rights};
 pub use spec::{Credentials, LaunchSpec, SpecError, TaskPath, ToolPort};

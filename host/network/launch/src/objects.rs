@@ -254,7 +254,8 @@ fn orchestrator(spec: &LaunchSpec) -> Value {
         "--config",
         format!("{CONFIG_FOLDER}/{CONFIG_FILE}"),
         "--listen",
-        format!("0.0.0.0:{}", spec.orchestrator_port),
+        // Of both families: clusters may have only IPv6.
+        format!("[::]:{}", spec.orchestrator_port),
         "--tls",
         TLS_FOLDER,
         "--state",

@@ -121,6 +121,12 @@ pub enum PublishError {
     },
 }
 
+/// Whether results fit into the ConfigMaps.
+#[must_use]
+pub fn fits(results: &[u8]) -> bool {
+    Parcel::pack(results).parts.len() <= PARTS
+}
+
 /// The orchestrator's side. Needs `patch` on the ConfigMaps, by name, and nothing else.
 #[derive(Clone, Debug)]
 pub struct Publisher {
@@ -189,32 +195,23 @@ impl Publisher {
 
     async fn patch(&self, name: &str, patch: Value) -> Result<(), PublishError> {
         let patch = patch.to_string();
-        let mut tries = 0;
-        loop {
-            let patched = async {
-                let config_maps = self.cluster.kind("v1", "ConfigMap").await?;
-                let namespace = &self.target.namespace;
-                self.cluster
-                    .patch(
-                        &config_maps,
-                        namespace,
-                        name,
-                        "",
-                        PatchType::Merge,
-                        patch.clone(),
-                    )
-                    .await
-            };
-            match patched.await {
-                Ok(_) => return Ok(()),
-                // A merge patch says the same however often it is said.
-                Err(failure) if tries < TRIES && is_passing(&failure) => {
-                    tries += 1;
-                    sleep(PAUSE).await;
-                }
-                Err(failure) => return Err(failure.into()),
-            }
-        }
+        // A merge patch says the same however often it is said.
+        again(|| async {
+            let config_maps = self.cluster.kind("v1", "ConfigMap").await?;
+            let namespace = &self.target.namespace;
+            self.cluster
+                .patch(
+                    &config_maps,
+                    namespace,
+                    name,
+                    "",
+                    PatchType::Merge,
+                    patch.clone(),
+                )
+                .await
+        })
+        .await?;
+        Ok(())
     }
 }
 
@@ -278,13 +275,21 @@ pub(crate) async fn config_map(
     namespace: &str,
     name: &str,
 ) -> Result<Value, ApiFailure> {
+    again(|| async {
+        let config_maps = cluster.kind("v1", "ConfigMap").await?;
+        cluster.get(&config_maps, namespace, name).await
+    })
+    .await
+}
+
+/// Asks again when the server does not answer: for what may be asked twice.
+pub(crate) async fn again<T, F>(ask: impl Fn() -> F) -> Result<T, ApiFailure>
+where
+    F: Future<Output = Result<T, ApiFailure>>,
+{
     let mut tries = 0;
     loop {
-        let asked = async {
-            let config_maps = cluster.kind("v1", "ConfigMap").await?;
-            cluster.get(&config_maps, namespace, name).await
-        };
-        match asked.await {
+        match ask().await {
             Err(failure) if tries < TRIES && is_passing(&failure) => {
                 tries += 1;
                 sleep(PAUSE).await;
@@ -294,7 +299,8 @@ pub(crate) async fn config_map(
     }
 }
 
-fn is_passing(failure: &ApiFailure) -> bool {
+/// Whether a failure may be gone the next time.
+pub(crate) fn is_passing(failure: &ApiFailure) -> bool {
     matches!(
         failure.code,
         Code::Unreachable | Code::Timeout | Code::Throttled
@@ -316,6 +322,23 @@ mod tests {
         for bad in ["", "file:x", "kube:ns", "kube:/p", "kube:ns/", "kube:a/b/c"] {
             bad.parse::<ResultsTarget>().expect_err(bad);
         }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_known_beforehand() {
+        // Numbers that do not repeat cannot be compressed much.
+        let mut state = 1_u64;
+        let noise: Vec<u8> = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()
+        })
+        .take(PARTS * PART_BYTES / 8 + 1)
+        .flatten()
+        .collect();
+        assert!(!fits(&noise));
+        assert!(fits(&noise[..PART_BYTES]));
     }
 
     #[test]

@@ -114,7 +114,7 @@ fn command_lines_are_as_agreed() {
     );
     assert_eq!(
         args(orchestrator),
-        "orchestrator --benchmark iperf3-tcp --config /etc/kperf-host/config/config.yaml --listen 0.0.0.0:6000 \
+        "orchestrator --benchmark iperf3-tcp --config /etc/kperf-host/config/config.yaml --listen [::]:6000 \
          --tls /etc/kperf-host/tls --state /var/lib/kperf-host --workers 2 --deadline 120s --timeout 30s \
          --results-to kube:ns/kperf-results"
     );

@@ -102,8 +102,10 @@ impl Run {
                 );
             }
         }
-        // Elsewhere a server stays for the next client.
-        if self.roster.share_ports() {
+        // Elsewhere a server stays for the next client. After an error it may not be fit for one: of a client that
+        // vanished it does not know, and is busy with it. What is cut short ends with its worker.
+        let may_be_busy = is_final && turn.record.error.is_some();
+        if self.roster.share_ports() || may_be_busy {
             self.stop_server(&mut turn).await;
         }
         turn.record.ended_unix_ms = Some(unix_ms());
@@ -239,7 +241,7 @@ impl Run {
         }
     }
 
-    /// Ends the server where the next one would find its ports taken.
+    /// Ends the server, where the next one would find its ports taken or the next client would find it busy.
     async fn stop_server(&mut self, turn: &mut Turn) {
         let name = turn.record.key.server.clone();
         let order = order::Order::StopServer(StopServer { task: turn.number });

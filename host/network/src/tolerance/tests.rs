@@ -224,3 +224,25 @@ fn what_was_not_measured_never_passes() {
     let passed: Vec<_> = checks.iter().map(Check::passed).collect();
     assert_eq!(passed, [true, false]);
 }
+
+#[test]
+fn what_cannot_be_missed_is_not_kept() {
+    let workers = ["a", "b"].map(|name| worker(name, "n", &["pod", "host"]));
+    let tasks = vec![
+        task("a", "b", "pod", 1, Some(1.0)),
+        task("a", "b", "host", 1, Some(100.0)),
+    ];
+    let run = run(workers.to_vec(), tasks);
+    let judge = |text: &str| text.parse::<Tolerance>().unwrap().judge(&run).remove(0);
+    for text in ["pod within 100% of host", "pod within 1000% of host"] {
+        let check = judge(text);
+        let Outcome::NotMeasured { reason } = &check.outcome else {
+            panic!("{check:?}");
+        };
+        assert!(reason.contains("more is better"), "{reason}");
+    }
+    assert!(judge("pod within 99.5% of host").passed());
+    // Of times less is better, and they can grow without end.
+    assert!(judge("pod latency within 1000% of host").passed());
+    assert!(!judge("host latency within 1000% of pod").passed());
+}

@@ -4,7 +4,7 @@ use std::{io::Write as _, path::Path, sync::Arc};
 
 use anyhow::{Context as _, anyhow};
 use kperf_load::Stop;
-use kperf_network::{NetworkError, NetworkRun, RunEnd, orchestrator::Abort};
+use kperf_network::{NetworkError, NetworkRun, ResultsFile, RunEnd, orchestrator::Abort};
 use kperf_runtime::Limits;
 
 use crate::{
@@ -54,6 +54,20 @@ pub fn check_results(file: Option<&Path>) -> anyhow::Result<()> {
     };
     tempfile::tempfile_in(directory).with_context(failed)?;
     Ok(())
+}
+
+/// Writes the results file, if one is wanted; whether that went well. What was measured is shown, exported and handed
+/// over also when there is no place for the file.
+#[must_use]
+pub fn write_results(run: &NetworkRun, file: Option<&Path>, live: &Live) -> bool {
+    let Some(file) = file else { return true };
+    match ResultsFile::of(run).write(file) {
+        Ok(()) => true,
+        Err(error) => {
+            live.say(&format!("--results: {error}"));
+            false
+        }
+    }
 }
 
 /// What gives up what a stopped run waits for.

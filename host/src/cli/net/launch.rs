@@ -342,6 +342,7 @@ fn show(event: &Event<'_>, spec: &LaunchSpec, live: &Live) {
         }
         Event::Trouble(trouble) => format!("pod {trouble}"),
         Event::Orchestrator(said) => (*said).to_owned(),
+        Event::Silent(why) => format!("the API server does not answer, asking again: {why}"),
         Event::HandingOver => "asking the orchestrator for what it has".to_owned(),
         Event::Cleaning => format!("removing namespace {} and what is in it", spec.namespace),
     };
@@ -359,6 +360,12 @@ fn conclude(
     live: &Live,
 ) -> Result<Exit, Failed> {
     say_clean(&launched.clean, &spec.run, live);
+    if let Some(reason) = launched.unread {
+        return Err(Failed {
+            exit: Exit::LeftBehind,
+            error: anyhow::Error::new(reason).context(unread(spec)),
+        });
+    }
     if spec.keep {
         live.say(&format!(
             "kept namespace {}; `kperf-host cleanup --run {}` removes it",
@@ -403,12 +410,23 @@ fn conclude(
         }
         None => {}
     }
-    match (exit, error) {
-        (Exit::Success | Exit::Missed, _) if is_left => Ok(Exit::LeftBehind),
-        (Exit::Success, _) if !was_kept => Ok(Exit::Output),
-        (_, Some(error)) => Err(error),
-        (exit, None) => Ok(exit),
+    match error {
+        Some(error) => Err(error),
+        None => Ok(Exit::of_measurement(exit, was_kept, is_left)),
     }
+}
+
+/// What to do about results that are in the cluster, or may be.
+fn unread(spec: &LaunchSpec) -> String {
+    let LaunchSpec { namespace, run, .. } = spec;
+    let run = run.as_str();
+    format!(
+        "run {run}: its results could not be read, so nothing is removed; once ConfigMap kperf-results in namespace \
+         {namespace} says that its state is done or failed, and how many parts there are, this reads them:
+  for i in $(seq 0 $((PARTS-1))); do kubectl -n {namespace} get configmap kperf-results-$i \
+         -o 'jsonpath={{.binaryData.gz}}' | base64 -d; done | gunzip >results.json
+`kperf-host net report results.json` judges and exports them, `kperf-host cleanup --run {run}` removes everything"
+    )
 }
 
 fn measured(bytes: &[u8]) -> anyhow::Result<NetworkRun> {

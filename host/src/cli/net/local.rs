@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use clap::Args;
 use kperf_load::Stop;
-use kperf_network::{NetworkRun, ResultsFile, local, orchestrator::OrchestratorOptions};
+use kperf_network::{NetworkRun, local, orchestrator::OrchestratorOptions};
 
 use crate::{
     cli::{
@@ -52,7 +52,8 @@ pub struct RunArgs {
     /// Keep journal and results here; a run that was cut short goes on where it was.
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
-    /// Write the results file, task by task, with everything the tools wrote; `net report` reads it.
+    /// Write the results file at the end: every task, with everything the tools wrote; `net report` reads it. What is
+    /// measured until then is in the journal of --state.
     #[arg(long, value_name = "FILE")]
     pub results: Option<PathBuf>,
     /// What is measured.
@@ -91,12 +92,9 @@ pub fn run(args: RunArgs, live: &Live) -> Result<Exit, Failed> {
     facts.start = start;
     let limits = prepared.limits.clone();
     let run = measure(&args, prepared, directory, stop, live)?;
-    let written = args.results.as_deref().map_or(Ok(()), |path| {
-        ResultsFile::of(&run).write(path).or_exit(Exit::Output)
-    });
+    let is_written = deliver::write_results(&run, args.results.as_deref(), live);
     let exit = delivery.finish(network::conclude(&facts, &run, &limits), live);
-    // What was measured is shown and exported also when there is no place for the file.
-    written.map(|()| exit)
+    Ok(Exit::of_measurement(exit, is_written, false))
 }
 
 fn measure(

@@ -23,8 +23,8 @@ pub const TOLERANCES: &str = "Tolerances between paths:
   for each pair and each set of parameters. Of bandwidths and rates more is better,
   of times, counts and ratios less. Without METRIC it is the tool's main metric.
   Where no worker has both paths (pod and host), pairs of the same two nodes are
-  compared. What was not measured is not within any tolerance. Misses end the
-  command with code 3.
+  compared. What was not measured is not within any tolerance, and 100 % or more
+  is none where more is better. Misses end the command with code 3.
 ";
 
 /// What is measured.

@@ -10,9 +10,11 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use kperf_cluster::api::Cluster;
-use kperf_launch::{ResultsTarget, State};
+use kperf_launch::{ResultsTarget, State, fits};
 use kperf_load::Stop;
-use kperf_network::{NetworkRun, ResultsFile, RunCertificates, RunEnd, TaskState, orchestrator};
+use kperf_network::{
+    NetworkRun, ResultsFile, RunCertificates, RunEnd, TaskState, orchestrator::Orchestrator,
+};
 
 use crate::{
     cli::{
@@ -73,7 +75,7 @@ pub struct OrchestratorArgs {
     /// Longest run in all.
     #[arg(long, value_name = "TIME", default_value = "30m", value_parser = crate::cli::seconds_or_duration)]
     pub deadline: Duration,
-    /// Write the results file, task by task, with everything the tools wrote.
+    /// Write the results file at the end: every task, with everything the tools wrote.
     #[arg(long, value_name = "FILE")]
     pub results: Option<PathBuf>,
     /// Tell ConfigMaps of the cluster that this runs in how far it is, and hand the results over in them:
@@ -111,8 +113,14 @@ pub fn run(args: &OrchestratorArgs, live: &Live) -> Result<Exit, Failed> {
     // From here on whoever waits at the other end hears what it comes to, whatever that is.
     let (state, message, results) = match measured(args, &runtime, stop, Some(voice), live) {
         Ok((run, _)) => {
-            let results = ResultsFile::of(&run).to_bytes();
-            (state(&run), sentence(&run), Some(results))
+            let (results, is_whole) = fitting(&run, fits);
+            let mut message = sentence(&run);
+            if !is_whole {
+                message.push_str(
+                    "; all that the tools wrote is too much to hand over, so it is left out where it was read",
+                );
+            }
+            (state(&run), message, Some(results))
         }
         Err(failed) => (State::Failed, format!("{:#}", failed.error), None),
     };
@@ -178,26 +186,18 @@ fn measured(
         limits,
         ..
     } = prepared;
-    let result = runtime.block_on(orchestrator::run(options, variants, async move {
-        stop.stopped().await;
-    }));
+    let result = runtime.block_on(async {
+        let orchestrator = Orchestrator::bind(options).await?;
+        // With port 0 nobody knows it otherwise.
+        live.say(&format!("listening on {}", orchestrator.address()));
+        let stopped = async move { stop.stopped().await };
+        orchestrator.run(variants, stopped).await
+    });
     shown.end();
     let run = deliver::measured(result, &benchmark, &main_metric)?;
-    let written = args.results.as_deref().map_or(Ok(()), |path| {
-        ResultsFile::of(&run).write(path).or_exit(Exit::Output)
-    });
+    let is_written = deliver::write_results(&run, args.results.as_deref(), live);
     let exit = delivery.finish(conclude(&facts, &run, &limits), live);
-    // What was measured is shown, exported and handed over also when there is no place for the file.
-    if let Err(failed) = written {
-        live.say(&failed.to_string());
-        let exit = if exit == Exit::Success {
-            Exit::Output
-        } else {
-            exit
-        };
-        return Ok((run, exit));
-    }
-    Ok((run, exit))
+    Ok((run, Exit::of_measurement(exit, is_written, false)))
 }
 
 /// Those of the directory; a directory without any gets some.
@@ -220,6 +220,16 @@ fn certificates(directory: &Path, live: &Live) -> Result<RunCertificates, Failed
         directory.display()
     ));
     Ok(made)
+}
+
+/// The results file, and whether everything is in it. Readings are not lost with outputs that are too large.
+fn fitting(run: &NetworkRun, fits: impl Fn(&[u8]) -> bool) -> (Vec<u8>, bool) {
+    let file = ResultsFile::of(run);
+    let whole = file.to_bytes();
+    if fits(&whole) {
+        return (whole, true);
+    }
+    (file.without_read_outputs().to_bytes(), false)
 }
 
 fn state(run: &NetworkRun) -> State {
@@ -250,13 +260,12 @@ fn sentence(run: &NetworkRun) -> String {
 
 #[cfg(test)]
 mod tests {
-    use kperf_network::{TaskKey, TaskRecord, ToolError};
+    use kperf_network::{Reading, TaskKey, TaskRecord, ToolError};
 
     use super::*;
 
-    #[test]
-    fn only_what_was_measured_counts_as_done() {
-        let task = |sample, error| TaskRecord {
+    fn run(errors: [Option<ToolError>; 2]) -> NetworkRun {
+        let task = |(sample, error)| TaskRecord {
             state: TaskState::Done,
             error,
             ..TaskRecord::pending(TaskKey {
@@ -267,17 +276,45 @@ mod tests {
                 sample,
             })
         };
-        let run = NetworkRun {
+        NetworkRun {
             benchmark: "iperf3-tcp".to_owned(),
             main_metric: String::new(),
             workers: Vec::new(),
             lost: vec!["c".to_owned()],
-            tasks: vec![
-                task(1, None),
-                task(2, Some(ToolError::new("malformed", "x"))),
-            ],
+            tasks: (1..).zip(errors).map(task).collect(),
             end: RunEnd::Complete,
-        };
+        }
+    }
+
+    #[test]
+    fn only_what_was_measured_counts_as_done() {
+        let run = run([None, Some(ToolError::new("malformed", "x"))]);
         assert_eq!(sentence(&run), "1 of 2 tasks done; lost c");
+    }
+
+    #[test]
+    fn readings_go_without_outputs_that_are_too_large() {
+        let mut run = run([None, Some(ToolError::new("malformed", "x"))]);
+        for task in &mut run.tasks {
+            task.stdout = "wordy ".repeat(100);
+            task.stderr = "more".to_owned();
+        }
+        run.tasks[0].readings.push(Reading {
+            name: "bandwidth_bits_per_second".to_owned(),
+            value: 1.0,
+            unit: "bit/s".to_owned(),
+            labels: Default::default(),
+        });
+        let (whole, is_whole) = fitting(&run, |_| true);
+        assert!(is_whole);
+        assert_eq!(ResultsFile::parse(&whole).unwrap().run().tasks, run.tasks);
+        let (less, is_whole) = fitting(&run, |_| false);
+        assert!(!is_whole);
+        let tasks = ResultsFile::parse(&less).unwrap().run().tasks;
+        assert_eq!(tasks[0].readings, run.tasks[0].readings);
+        assert!(tasks[0].stdout.is_empty() && tasks[0].stderr.is_empty());
+        assert!(tasks[0].clipped);
+        // Where nothing was read the output says why.
+        assert_eq!(tasks[1], run.tasks[1]);
     }
 }

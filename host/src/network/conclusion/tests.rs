@@ -138,3 +138,22 @@ fn labels_say_where_and_leave_the_tools_own() {
     );
     of("host");
 }
+
+#[test]
+fn a_node_that_is_not_known_is_not_another_one() {
+    let mut run = run(&[("pod", 1.0), ("host", 1.0)]);
+    for worker in &mut run.workers {
+        worker.hostname.clear();
+        worker.zone.clear();
+    }
+    let conclusion = concluded(&run, "pod within 1% of host");
+    let keys: Vec<_> = conclusion
+        .summary
+        .metrics
+        .iter()
+        .flat_map(|metric| &metric.labels)
+        .map(|label| &*label.key)
+        .collect();
+    assert!(keys.contains(&"client_worker"));
+    assert!(!keys.contains(&"same_node") && !keys.contains(&"placement"));
+}
