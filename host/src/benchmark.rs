@@ -296,12 +296,12 @@ pub fn run(job: Job, benchmark: Benchmark, plugins: Plugins, live: &Live) -> Res
         live.say(&format!("kperf's result: {error:#}"));
         undelivered = true;
     }
-    Ok(match exit {
-        Exit::Success | Exit::Missed if left => Exit::LeftBehind,
-        Exit::Success if missed => Exit::Missed,
-        Exit::Success if undelivered => Exit::Output,
-        exit => exit,
-    })
+    let verdict = if missed && exit == Exit::Success {
+        Exit::Missed
+    } else {
+        exit
+    };
+    Ok(Exit::of_measurement(verdict, !undelivered, left))
 }
 
 /// kperf's result lists errors one by one; the other outputs have asked for no raw data.

@@ -70,13 +70,14 @@ impl Exit {
         ),
     ];
 
-    /// How a measurement ends of which several things are to be said, each of them in words as well. `verdict`, on what
-    /// was measured, counts most; then whether results were written, then whether something is left.
+    /// How a measurement ends of which several things are to be said, each of them in words as well: that it failed or was
+    /// interrupted; then that something is left, which somebody has to remove; then that a limit was missed; then that
+    /// results were not written. `verdict` is on what was measured.
     #[must_use]
     pub fn of_measurement(verdict: Exit, is_written: bool, is_left: bool) -> Exit {
         match verdict {
+            Exit::Success | Exit::Missed if is_left => Exit::LeftBehind,
             Exit::Success if !is_written => Exit::Output,
-            Exit::Success if is_left => Exit::LeftBehind,
             verdict => verdict,
         }
     }
@@ -180,14 +181,17 @@ mod tests {
     }
 
     #[test]
-    fn what_was_measured_counts_most() {
-        for verdict in [Exit::Failure, Exit::Missed, Exit::Interrupted, Exit::Output] {
-            assert_eq!(Exit::of_measurement(verdict, false, true), verdict);
+    fn of_several_things_the_worst_is_the_code() {
+        let of = Exit::of_measurement;
+        for verdict in [Exit::Failure, Exit::Plugin, Exit::Interrupted] {
+            assert_eq!(of(verdict, false, true), verdict);
         }
-        let of = |is_written, is_left| Exit::of_measurement(Exit::Success, is_written, is_left);
-        assert_eq!(of(false, true), Exit::Output);
-        assert_eq!(of(true, true), Exit::LeftBehind);
-        assert_eq!(of(true, false), Exit::Success);
+        for verdict in [Exit::Success, Exit::Missed] {
+            assert_eq!(of(verdict, false, true), Exit::LeftBehind);
+        }
+        assert_eq!(of(Exit::Missed, false, false), Exit::Missed);
+        assert_eq!(of(Exit::Success, false, false), Exit::Output);
+        assert_eq!(of(Exit::Success, true, false), Exit::Success);
     }
 
     #[test]
