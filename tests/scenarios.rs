@@ -698,6 +698,38 @@ fn kperfs_own_command_lines_are_understood() {
     );
 }
 
+/// As `2>&1 | head -1` does it: what is said is for nobody, and everything else goes on.
+#[test]
+fn a_closed_stderr_ends_nothing() {
+    let kperf = kperf!();
+    let sim = kperf.sim(&[]);
+    let mut child = Started::new(
+        kperf
+            .command(&[
+                // What is logged goes there too.
+                "-vv",
+                "bench",
+                "node10_job1_pod100",
+                "--kubeconfig",
+                sim.kubeconfig(),
+                "--total",
+                "20",
+                "--result",
+                "result.json",
+            ])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    drop(child.stderr.take());
+    let status = wait(&mut child, Duration::from_secs(120)).expect("an end in time");
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(kperf.json("result.json")["result"]["total"], 20);
+    kperf.assert_clean(sim.kubeconfig(), None);
+    assert_no_pool(&kperf, &sim);
+}
+
 /// Nodes of somebody else are not taken.
 #[test]
 fn a_pool_of_that_name_is_somebodys() {
