@@ -286,6 +286,35 @@ fn deployments_are_restarted_beside_the_load() {
     assert!(size >= 2048 && size.is_multiple_of(1024), "{size}");
 }
 
+/// One pod is weighed, and no list of all of them is needed for that: it would be too much at once.
+#[test]
+fn pods_may_be_large() {
+    let kperf = kperf!();
+    let sim = kperf.sim(&[]);
+    let large = bench(
+        &kperf,
+        &sim,
+        "node100_pod10k",
+        &[
+            "--total",
+            "2",
+            "--runners",
+            "1",
+            "--deployments",
+            "1",
+            "--pods",
+            "110",
+            "--nodes",
+            "10",
+            "--padding-bytes",
+            "180000",
+        ],
+    );
+    assert_eq!(large.answered(), (2, 0));
+    let size = large.result["info"]["podSizeInBytes"].as_u64().unwrap();
+    assert!(size >= 175 * 1024, "{size}");
+}
+
 #[test]
 fn config_maps_are_listed_and_updated() {
     let kperf = kperf!();
