@@ -603,6 +603,25 @@ fn runners_of_this_machine_are_one_load() {
     assert!(three.metric("jobs_completed") >= 1.0);
 }
 
+/// A plugin says how many runners a load has: as processes of this machine only so many are possible.
+#[test]
+fn runners_of_this_machine_are_few() {
+    let kperf = kperf!();
+    kperf
+        .run(&[
+            "bench",
+            "list_configmaps",
+            "--sim",
+            "--local",
+            "--configmap-amount",
+            "5",
+            "--runners",
+            "65",
+        ])
+        .expect(5)
+        .says(&["65 runners at once as processes of this machine are wanted, at most 64"]);
+}
+
 /// The component of a bundled scenario, as cargo built it.
 fn bundled() -> PathBuf {
     let binary = Path::new(env!("CARGO_BIN_EXE_kperf-host-under-test"));
