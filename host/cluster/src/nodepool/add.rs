@@ -26,6 +26,7 @@ use crate::{
     bulk::{self, BulkOptions},
     operation::{Change, Operation},
     session::Session,
+    trouble::trouble,
 };
 
 /// Between two looks at nodes.
@@ -471,7 +472,7 @@ impl<'a> Adding<'a> {
         }
         let mut troubles = BTreeSet::new();
         for pod in &pods {
-            troubles.extend(trouble(pod));
+            troubles.extend(why_not(pod));
         }
         if troubles.is_empty() {
             format!("its controllers run; see their logs in {NAMESPACE}")
@@ -482,34 +483,15 @@ impl<'a> Adding<'a> {
     }
 }
 
-/// Why a pod does not run, if it does not.
-fn trouble(pod: &Value) -> Option<String> {
+/// Why a pod does not run, if it does not: as all pods say it, or that it is not so far yet. Of controllers that is
+/// something to say too, once no node has got ready for a while.
+fn why_not(pod: &Value) -> Option<String> {
+    if let Some(trouble) = trouble(pod) {
+        return Some(trouble.to_string());
+    }
+    let phase = pod["status"]["phase"].as_str().unwrap_or("Unknown");
     let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-    let status = &pod["status"];
-    let of_container = |container: &Value| {
-        let waiting = &container["state"]["waiting"];
-        let reason = waiting["reason"].as_str()?;
-        let message = waiting["message"].as_str().unwrap_or_default();
-        Some(
-            format!("{name} waits: {reason} {message}")
-                .trim()
-                .to_owned(),
-        )
-    };
-    let containers = status["containerStatuses"].as_array().into_iter().flatten();
-    if let Some(trouble) = containers.into_iter().find_map(of_container) {
-        return Some(trouble);
-    }
-    let conditions = status["conditions"].as_array().into_iter().flatten();
-    let unscheduled = conditions
-        .into_iter()
-        .find(|c| c["type"] == "PodScheduled" && c["status"] == "False");
-    if let Some(condition) = unscheduled {
-        let message = condition["message"].as_str().unwrap_or_default();
-        return Some(format!("{name} has no node: {message}"));
-    }
-    let phase = status["phase"].as_str().unwrap_or("Unknown");
-    (phase != "Running").then(|| format!("{name} is {phase}"))
+    (phase != "Running").then(|| format!("{name}: {phase}"))
 }
 
 fn count(length: usize) -> u32 {
@@ -525,22 +507,21 @@ mod tests {
     #[test]
     fn what_keeps_a_controller_from_running_is_said() {
         let pod = |status: Value| json!({"metadata": {"name": "a-0"}, "status": status});
-        assert_eq!(trouble(&pod(json!({"phase": "Running"}))), None);
-        assert_eq!(
-            trouble(&pod(json!({"phase": "Pending", "containerStatuses": [
-                {"state": {"waiting": {"reason": "ErrImagePull", "message": "no such host"}}},
-            ]}))),
-            Some("a-0 waits: ErrImagePull no such host".to_owned())
-        );
-        assert_eq!(
-            trouble(&pod(json!({"phase": "Pending", "conditions": [
-                {"type": "PodScheduled", "status": "False", "message": "0/2 nodes are available"},
-            ]}))),
-            Some("a-0 has no node: 0/2 nodes are available".to_owned())
-        );
-        assert_eq!(
-            trouble(&pod(json!({"phase": "Failed"}))),
-            Some("a-0 is Failed".to_owned())
-        );
+        let waiting = |reason: &str| {
+            let waiting = json!({"reason": reason, "message": "no such host"});
+            json!({"phase": "Pending", "containerStatuses": [{"state": {"waiting": waiting}}]})
+        };
+        for (status, said) in [
+            (json!({"phase": "Running"}), None),
+            (
+                waiting("ErrImagePull"),
+                Some("a-0: ErrImagePull (no such host)"),
+            ),
+            (waiting("ContainerCreating"), Some("a-0: Pending")),
+            (json!({"phase": "Failed"}), Some("a-0: Failed")),
+            (json!({}), Some("a-0: Unknown")),
+        ] {
+            assert_eq!(why_not(&pod(status)).as_deref(), said);
+        }
     }
 }
