@@ -29,8 +29,11 @@ use crate::{
     trouble::trouble,
 };
 
-/// Between two looks at nodes.
+/// Between two looks at nodes, at first.
 const POLL: Duration = Duration::from_millis(500);
+/// The longest between two looks: whether nodes are ready the server tells with all of them whole only, which must not
+/// be its main work while many get ready.
+const SLOWEST_POLL: Duration = Duration::from_secs(3);
 /// No node gets ready for so long: why is asked then.
 const SILENCE: Duration = Duration::from_secs(15);
 const LOOKING: &str = "looking at nodes";
@@ -91,6 +94,7 @@ struct Adding<'a> {
     deadline: Instant,
     /// Nodes that were ready, and since when it is no more of them; or when that was last said.
     silence: Mutex<(u32, Instant)>,
+    poll: Mutex<Duration>,
 }
 
 /// Unlike those of all who claim pools at the same time.
@@ -125,6 +129,7 @@ impl<'a> Adding<'a> {
             progress,
             deadline: Instant::now() + options.timeout,
             silence: Mutex::new((0, Instant::now())),
+            poll: Mutex::new(POLL),
         }
     }
 
@@ -411,7 +416,7 @@ impl<'a> Adding<'a> {
         }
     }
 
-    /// Waits before the next look, if there is time for one.
+    /// Waits before the next look, longer each time, if there is time for one.
     async fn pause(&self, seen: &Seen) -> Result<(), PoolError> {
         if Instant::now() >= self.deadline {
             return Err(self.not_ready(seen).await);
@@ -420,11 +425,17 @@ impl<'a> Adding<'a> {
             let why = self.what_controllers_say().await;
             (self.progress)(&PoolEvent::Trouble { why });
         }
+        let poll = {
+            let mut next = self.poll.lock();
+            let poll = *next;
+            *next = (poll * 2).min(SLOWEST_POLL);
+            poll
+        };
         tokio::select! {
             () = self.session.stop().stopped() => Err(PoolError::Interrupted {
                 name: self.spec.name.clone(),
             }),
-            () = tokio::time::sleep(POLL) => Ok(()),
+            () = tokio::time::sleep(poll) => Ok(()),
         }
     }
 
