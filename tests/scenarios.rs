@@ -373,6 +373,23 @@ fn config_maps_are_listed_and_updated() {
     );
 }
 
+/// kperf's default is `default`; here it is a namespace that goes with the run.
+#[test]
+fn a_namespace_that_is_there_is_refused_with_the_reason() {
+    kperf!()
+        .run(&[
+            "bench",
+            "read_update",
+            "--sim",
+            "--total",
+            "5",
+            "--read-update-namespace",
+            "default",
+        ])
+        .expect(5)
+        .says(&["already", "must be a new namespace"]);
+}
+
 #[test]
 fn ciliums_objects_are_made_and_unmade() {
     let kperf = kperf!();
