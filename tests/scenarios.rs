@@ -471,6 +471,15 @@ fn flags_come_from_the_scenario() {
             "interval",
         ),
         (
+            &[
+                "timeseries_replay",
+                "--sim",
+                "--duration",
+                "18446744073709551615",
+            ],
+            "/duration",
+        ),
+        (
             &["list_configmaps", "--sim", "--padding-bytes", "8"],
             "--padding-bytes",
         ),
