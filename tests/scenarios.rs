@@ -731,6 +731,50 @@ fn an_interrupted_scenario_leaves_nothing() {
     assert_clean(&kperf, &sim, &ran);
 }
 
+/// SIGKILL leaves no time for anything: what is left is shown, and goes, nodes and what plays them too.
+#[test]
+fn a_killed_scenario_is_cleaned_up_after() {
+    let kperf = kperf!();
+    let sim = kperf.sim(&[]);
+    let mut child = Started::new(
+        kperf
+            .command(&[
+                "bench",
+                "node10_job1_pod100",
+                "--kubeconfig",
+                sim.kubeconfig(),
+                "--total",
+                "100000",
+                "--result",
+                "result.json",
+            ])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    let lines = lines_of(child.stderr.take().unwrap());
+    let mut said = String::new();
+    until(&lines, "Jobs completed beside the load", &mut said);
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let cleanup = |words: &[&str]| {
+        let head = ["cleanup", "--kubeconfig", sim.kubeconfig()];
+        kperf.run(&[&head[..], words].concat()).expect(0)
+    };
+    let listed = cleanup(&["--list"]).stdout;
+    let fields: Vec<&str> = listed.trim_end().split('\t').collect();
+    let [run, _, left] = fields[..] else {
+        panic!("{listed}")
+    };
+    let left: Vec<&str> = left.split(',').collect();
+    assert_eq!(left, ["job1pod100", "nodepool/node10job1pod100"], "{said}");
+    cleanup(&["--run", run]).says(&["deleted node pool node10job1pod100 with 10 nodes"]);
+    kperf.assert_clean(sim.kubeconfig(), Some(run));
+    assert_no_pool(&kperf, &sim);
+}
+
 /// What kperf takes with every scenario is taken.
 #[test]
 fn kperfs_own_command_lines_are_understood() {

@@ -240,7 +240,7 @@ pub async fn runs(cluster: &Cluster) -> Result<Vec<FoundRun>, ApiFailure> {
     Ok(runs)
 }
 
-fn age(created: &Value) -> Option<Duration> {
+pub(crate) fn age(created: &Value) -> Option<Duration> {
     let created: jiff::Timestamp = created.as_str()?.parse().ok()?;
     // A clock that is behind the server's makes no age.
     SystemTime::now()

@@ -86,9 +86,10 @@ impl Pools {
             ..PoolSpec::new(pool.name)
         };
         spec.validate().map_err(|error| of_pool(&error))?;
-        let (options, stop) = (PoolOptions::default(), self.session.stop());
+        let options = PoolOptions::default();
+        let (run, stop) = (self.session.run(), self.session.stop());
         // A pool of the same shape would be completed, and deleted with the run: it is somebody's.
-        nodepool::claim(cluster, &spec, &options, stop)
+        nodepool::claim(cluster, &spec, run, &options, stop)
             .await
             .map_err(|error| of_pool(&error))?;
         // Also when it fails half-way, there is something of it.

@@ -15,8 +15,8 @@ use super::{
     PoolEvent, PoolOptions, Progress, controller,
     error::PoolError,
     names::{
-        CLAIM_ANNOTATION, CLUSTER_WIDE, NAMESPACE, POOL_LABEL, cluster_wide, is_node_of, is_of,
-        is_unserved, nodes_of,
+        CLAIM_ANNOTATION, CLAIM_RUN_LABEL, CLUSTER_WIDE, NAMESPACE, POOL_LABEL, cluster_wide,
+        is_node_of, is_of, is_unserved, nodes_of,
     },
     node, shared,
     spec::PoolSpec,
@@ -25,6 +25,7 @@ use crate::{
     api::{ApiFailure, Cluster, Code, Resource, Scope, patiently},
     bulk::{self, BulkOptions},
     operation::{Change, Operation},
+    run::RunId,
     session::Session,
     trouble::trouble,
 };
@@ -36,6 +37,8 @@ const POLL: Duration = Duration::from_millis(500);
 const SLOWEST_POLL: Duration = Duration::from_secs(3);
 /// No node gets ready for so long: why is asked then.
 const SILENCE: Duration = Duration::from_secs(15);
+/// Longest that giving up a claim may take after that.
+const RELEASE_WITHIN: Duration = Duration::from_secs(30);
 const LOOKING: &str = "looking at nodes";
 
 /// What became of it.
@@ -67,13 +70,15 @@ pub async fn add(
 }
 
 /// Makes the record of a pool of which there is nothing yet, and nothing else: [`add`] then completes it. Of two who
-/// claim the same pool one gets it. So who has claimed a pool may delete it, however far [`add`] got.
+/// claim the same pool one gets it. So who has claimed a pool may delete it, however far [`add`] got. The record says
+/// which run that is, for [`super::claimed`].
 ///
 /// # Errors
 /// [`PoolError::Taken`] if there is anything of it; and see [`PoolError`]. After an error there is nothing to delete.
 pub async fn claim(
     cluster: &Cluster,
     spec: &PoolSpec,
+    run: &RunId,
     options: &PoolOptions,
     stop: &Stop,
 ) -> Result<(), PoolError> {
@@ -82,8 +87,20 @@ pub async fn claim(
     if claiming.check().await? {
         return Err(claiming.taken());
     }
-    claiming.namespace().await?;
-    claiming.record().await
+    let made = match claiming.namespace().await {
+        Ok(()) => claiming.record(run).await,
+        failed => failed,
+    };
+    if !matches!(made, Ok(()) | Err(PoolError::Taken { .. })) {
+        // The caller has nothing to delete, so that what the pools share would stay if nobody else uses it. Hears no
+        // stop: that may be why there is no record.
+        let unstopped = Session::upkeep(cluster.clone(), Stop::new());
+        let released = tokio::time::timeout(RELEASE_WITHIN, shared::release(&unstopped)).await;
+        if !matches!(released, Ok(Ok(()))) {
+            tracing::warn!("what node pools share may be left, and goes with the next pool");
+        }
+    }
+    made
 }
 
 struct Adding<'a> {
@@ -257,11 +274,12 @@ impl<'a> Adding<'a> {
     }
 
     /// Makes the record, which must not be there.
-    async fn record(&self) -> Result<(), PoolError> {
+    async fn record(&self, run: &RunId) -> Result<(), PoolError> {
         let what = "making the record";
         let token = claim_token();
         let mut record = controller::record(self.spec)?;
         record["metadata"]["annotations"] = json!({CLAIM_ANNOTATION: token});
+        record["metadata"]["labels"][CLAIM_RUN_LABEL] = run.as_str().into();
         let (cluster, stop) = (self.session.cluster(), self.session.stop());
         let resource = self
             .session
