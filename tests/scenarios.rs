@@ -451,6 +451,8 @@ fn flags_come_from_the_scenario() {
         "--content-type <json|protobuf>",
         "--vc-affinity",
         "--sim",
+        "--kwok-image",
+        "--nodes-timeout",
     ] {
         assert!(help.stdout.contains(part), "no {part} in\n{}", help.stdout);
     }
