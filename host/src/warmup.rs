@@ -198,7 +198,7 @@ pub fn run(
                 &ground,
                 |live: &mut Live| match placement {
                     Some(placement) => {
-                        runners::load(plan, placement, &runtime, &cluster, &stop, live)
+                        runners::load(plan, placement, &ground.id, &runtime, &cluster, &stop, live)
                     }
                     None => load(plan, &resolved, config, &ground.id, &stop, live),
                 },

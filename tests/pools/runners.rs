@@ -183,3 +183,40 @@ fn an_interrupted_scenario_takes_its_runners_along() {
     assert_no_runners(&world);
     world.assert_nothing_of_pools();
 }
+
+/// SIGKILL leaves no time for anything: the runners, the pool and the namespaces are found by the run, and go.
+#[test]
+fn a_killed_scenario_is_cleaned_up_after_with_its_runners() {
+    let kperf = kperf!();
+    let Some(world) = world() else { return };
+    let kubeconfig = world.plane.kubeconfig();
+    let kubeconfig = kubeconfig.to_str().unwrap();
+    let mut child = Started::new(
+        scenario(&kperf, kubeconfig, "100000")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    let job = job(&world, "load-");
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let listed = kperf
+        .run(&["cleanup", "--list", "--kubeconfig", kubeconfig])
+        .expect(0)
+        .stdout;
+    let labels = &job["metadata"]["labels"];
+    let run = labels["kperf-host.io/outer-run"].as_str().unwrap();
+    let group = job["metadata"]["name"].as_str().unwrap();
+    assert!(listed.starts_with(&format!("{run}\t")), "{listed}");
+    let left = format!("\tjob1pod100,runnergroup/{group},nodepool/node10job1pod100\n");
+    assert!(listed.ends_with(&left), "{listed}");
+    let command = kperf.command(&["cleanup", "--run", run, "--kubeconfig", kubeconfig]);
+    finish(command, LIMIT)
+        .expect(0)
+        .says(&["deleted node pool node10job1pod100 with 2 nodes"]);
+    assert_no_runners(&world);
+    kperf.assert_clean(kubeconfig, Some(run));
+    world.assert_nothing_of_pools();
+}

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use kperf_cluster::{RunId, Session, cleanup::CleanReport};
+use kperf_cluster::{OUTER_RUN_LABEL, RunId, Session, cleanup::CleanReport};
 use kperf_load::Stop;
 use kperf_runners::delete_namespace;
 use kperf_runtime::{
@@ -135,7 +135,12 @@ impl Groups {
         let profile: Value = serde_json::from_str(text)
             .or_else(|_| serde_yaml::from_str(text))
             .map_err(|error| wrong(name, error))?;
-        let mut file = json!({"count": runners, "loadProfile": profile});
+        let mut file = json!({
+            "count": runners,
+            "loadProfile": profile,
+            // What is left of it when this process is killed is found by it.
+            "labels": {OUTER_RUN_LABEL: self.session.run().as_str()},
+        });
         if let Some(parts) = parts.filter(|_| !self.raw_data) {
             file["reportParts"] = parts.into();
         }

@@ -6,11 +6,12 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 use kperf_cluster::{
     RunId,
-    api::{Cluster, Code},
+    api::{ApiFailure, Cluster, Code},
     cleanup,
     nodepool::{self, Claimed, PoolEvent, PoolOptions},
 };
 use kperf_load::Stop;
+use kperf_runners::delete_namespace;
 
 use crate::{
     benchmark::say_clean,
@@ -27,11 +28,12 @@ use crate::{
   kperf-host cleanup --run r6926ab12-3f00aa
 ")]
 pub struct CleanupArgs {
-    /// The run, by the id in its report and in the label `kperf-host.io/run` of its objects. Its node pools go too.
+    /// The run, by the id in its report and in the label `kperf-host.io/run` of its objects. Its runner groups and
+    /// node pools go too.
     #[arg(long, value_name = "ID", required_unless_present = "list")]
     pub run: Option<String>,
-    /// Show the runs that left namespaces or node pools (`nodepool/NAME`) behind, and delete nothing. Runs that go on
-    /// have theirs, too.
+    /// Show the runs that left namespaces, runner groups (`runnergroup/NAME`) or node pools (`nodepool/NAME`) behind, and
+    /// delete nothing. Runs that go on have theirs, too.
     #[arg(long, conflicts_with = "run")]
     pub list: bool,
     /// Longest time for deleting.
@@ -67,11 +69,14 @@ pub fn run(args: &CleanupArgs, live: &Live) -> Result<Exit, Failed> {
     let Some(id) = id else {
         return runtime.block_on(list(&cluster, live));
     };
+    // First what sends load, last what pods are on.
+    let groups = runtime.block_on(delete_groups(&cluster, &id, args.timeout, live));
     let report = runtime.block_on(cleanup::clean(&cluster, &id, None, args.timeout, |_| {}));
     say_clean(&report, &id, live);
     let pools = runtime.block_on(delete_pools(&cluster, &id, args.timeout, live));
-    let is_complete = report.is_complete() && !pools.are_left;
-    if report.deleted.is_empty() && !pools.were_there && is_complete {
+    let is_complete = report.is_complete() && !groups.are_left && !pools.are_left;
+    let is_something = !report.deleted.is_empty() || groups.were_there || pools.were_there;
+    if is_complete && !is_something {
         live.say(&format!("run {id}: nothing of it is there"));
     }
     Ok(if is_complete {
@@ -81,33 +86,56 @@ pub fn run(args: &CleanupArgs, live: &Live) -> Result<Exit, Failed> {
     })
 }
 
-/// What became of a run's node pools.
+/// What became of a run's runner groups, or node pools.
 #[derive(Default)]
-struct Pools {
+struct Became {
     were_there: bool,
     are_left: bool,
 }
 
+impl Became {
+    /// They cannot be looked for. Who may not see them has made none.
+    fn unknown(run: &RunId, what: &str, failure: &ApiFailure, live: &Live) -> Self {
+        live.say(&format!(
+            "run {run}: {what} of it cannot be looked for: {failure}"
+        ));
+        Self {
+            were_there: false,
+            are_left: failure.code != Code::Forbidden,
+        }
+    }
+}
+
+/// Deletes the runner groups that a run has started, and their namespace with the last one.
+async fn delete_groups(cluster: &Cluster, run: &RunId, timeout: Duration, live: &Live) -> Became {
+    let groups = match cleanup::inner(cluster, Some(run)).await {
+        Ok(groups) => groups,
+        Err(failure) => return Became::unknown(run, "runner groups", &failure, live),
+    };
+    let mut became = Became::default();
+    for group in groups {
+        became.were_there = true;
+        let report = cleanup::clean(cluster, &group.run, None, timeout, |_| {}).await;
+        say_clean(&report, &group.run, live);
+        became.are_left |= !report.is_complete();
+        if let Err(error) = delete_namespace(cluster, &group.namespace, timeout).await {
+            live.say(&format!("run {run}: {error}"));
+            became.are_left = true;
+        }
+    }
+    became
+}
+
 /// Deletes the node pools that a run has claimed: after its namespaces, whose pods are on them.
-async fn delete_pools(cluster: &Cluster, run: &RunId, timeout: Duration, live: &Live) -> Pools {
+async fn delete_pools(cluster: &Cluster, run: &RunId, timeout: Duration, live: &Live) -> Became {
     let stop = Stop::new();
     let claimed = match nodepool::claimed(cluster, Some(run), &stop).await {
         Ok(claimed) => claimed,
-        Err(failure) => {
-            live.say(&format!(
-                "run {run}: node pools of it cannot be looked for: {failure}"
-            ));
-            // Who may not see them has made none.
-            let may_not = failure.code == Code::Forbidden;
-            return Pools {
-                are_left: !may_not,
-                ..Pools::default()
-            };
-        }
+        Err(failure) => return Became::unknown(run, "node pools", &failure, live),
     };
-    let mut pools = Pools::default();
+    let mut became = Became::default();
     for Claimed { pool, .. } in claimed {
-        pools.were_there = true;
+        became.were_there = true;
         let options = PoolOptions {
             timeout,
             ..PoolOptions::default()
@@ -124,14 +152,15 @@ async fn delete_pools(cluster: &Cluster, run: &RunId, timeout: Duration, live: &
             )),
             Err(error) => {
                 live.say(&format!("run {run}: {error}"));
-                pools.are_left = true;
+                became.are_left = true;
             }
         }
     }
-    pools
+    became
 }
 
-/// A run of which something is left.
+/// What is left of a run.
+#[derive(Default)]
 struct Line {
     age: Option<Duration>,
     left: Vec<String>,
@@ -153,21 +182,36 @@ async fn list(cluster: &Cluster, live: &Live) -> Result<Exit, Failed> {
             (found.run, line)
         })
         .collect();
+    // No namespace has a slash in its name.
+    let mut add = |run: RunId, age: Option<Duration>, left: String| {
+        let line = lines.entry(run).or_default();
+        line.age = line.age.max(age);
+        line.left.push(left);
+    };
+    let unknown = |what: &str, failure: ApiFailure| {
+        live.say(&format!(
+            "warning: {what} of runs cannot be looked for: {failure}"
+        ));
+    };
+    match cleanup::inner(cluster, None).await {
+        Ok(groups) => {
+            for group in groups {
+                add(
+                    group.outer,
+                    group.age,
+                    format!("runnergroup/{}", group.name),
+                );
+            }
+        }
+        Err(failure) => unknown("runner groups", failure),
+    }
     match nodepool::claimed(cluster, None, &Stop::new()).await {
         Ok(claimed) => {
             for Claimed { run, pool, age } in claimed {
-                let line = lines.entry(run).or_insert(Line {
-                    age: None,
-                    left: Vec::new(),
-                });
-                line.age = line.age.max(age);
-                // No namespace is called so.
-                line.left.push(format!("nodepool/{pool}"));
+                add(run, age, format!("nodepool/{pool}"));
             }
         }
-        Err(failure) => live.say(&format!(
-            "warning: node pools of runs cannot be looked for: {failure}"
-        )),
+        Err(failure) => unknown("node pools", failure),
     }
     let mut lines: Vec<(RunId, Line)> = lines.into_iter().collect();
     lines.sort_by_key(|(_, line)| std::cmp::Reverse(line.age));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kperf_cluster::api::Cluster;
+use kperf_cluster::{OUTER_RUN_LABEL, RunId, api::Cluster};
 use kperf_load::Stop;
 use kperf_runners::delete_namespace;
 use tokio::runtime::Runtime;
@@ -24,6 +24,7 @@ const NAME: &str = "warmup";
 pub(super) fn load(
     plan: &Warmup,
     placement: &Placement,
+    run: &RunId,
     runtime: &Runtime,
     cluster: &Cluster,
     stop: &Stop,
@@ -31,7 +32,13 @@ pub(super) fn load(
 ) -> Result<Loaded, Failed> {
     let text = profile_text(plan, 1)?;
     let profile: serde_json::Value = serde_yaml::from_str(&text).or_exit(Exit::Failure)?;
-    let file = serde_json::json!({"count": plan.runners, "loadProfile": profile}).to_string();
+    let file = serde_json::json!({
+        "count": plan.runners,
+        "loadProfile": profile,
+        // What is left of it when this process is killed is found by it.
+        "labels": {OUTER_RUN_LABEL: run.as_str()},
+    })
+    .to_string();
     let file = profile::group(&file, Path::new("warmup.yaml"), false).or_exit(Exit::Failure)?;
     let mut plugins = Plugins::new(kperf_runtime::Limits::default()).or_exit(Exit::Failure)?;
     let group = prepare(file, NAME, placement.options(), &mut plugins)?;
