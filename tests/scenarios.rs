@@ -12,11 +12,12 @@ use std::{
     collections::BTreeSet,
     io::BufRead as _,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{ChildStderr, Stdio},
+    sync::mpsc,
     time::Duration,
 };
 
-use kperf_tests::{Kperf, Ran, SimServer, benchmark::watch_propagation, kperf, wait};
+use kperf_tests::{Kperf, Ran, SimServer, Started, benchmark::watch_propagation, kperf, wait};
 use serde_json::{Value, json};
 
 /// What a scenario left: kperf's result, our report, and what was printed.
@@ -195,16 +196,16 @@ fn jobs_come_and_go_beside_the_load() {
         "node100_job1_pod3k",
         &[
             "--total",
-            "30",
-            "--pods=300",
+            "60",
+            "--pods=60",
             "--runners",
             "4",
             "--content-type",
             "protobuf",
         ],
     );
-    assert_eq!(three.answered(), (120, 0));
-    assert!(three.metric("jobs_begun") >= 1.0);
+    assert_eq!(three.answered(), (240, 0));
+    assert!(three.metric("jobs_completed") >= 1.0);
     assert_eq!(three.result["loadSpec"]["count"], 4);
 
     // Between two deployments there is no Job to be read.
@@ -214,9 +215,9 @@ fn jobs_come_and_go_beside_the_load() {
         "node10_job1_pod1k",
         &[
             "--total",
-            "40",
+            "80",
             "--pods",
-            "200",
+            "50",
             "--cpu",
             "16",
             "--memory",
@@ -226,7 +227,7 @@ fn jobs_come_and_go_beside_the_load() {
         ],
     );
     let (succeeded, failed) = single.answered();
-    assert_eq!(succeeded + failed as u64, 400);
+    assert_eq!(succeeded + failed as u64, 800);
     for error in single.result["result"]["errors"]
         .as_array()
         .into_iter()
@@ -238,7 +239,7 @@ fn jobs_come_and_go_beside_the_load() {
             "{error}"
         );
     }
-    assert!(single.metric("jobs_begun") >= 1.0);
+    assert!(single.metric("jobs_completed") >= 1.0);
 }
 
 #[test]
@@ -283,6 +284,35 @@ fn deployments_are_restarted_beside_the_load() {
     assert_eq!(info["interval"], "200ms");
     let size = info["podSizeInBytes"].as_u64().unwrap();
     assert!(size >= 2048 && size.is_multiple_of(1024), "{size}");
+}
+
+/// One pod is weighed, and no list of all of them is needed for that: it would be too much at once.
+#[test]
+fn pods_may_be_large() {
+    let kperf = kperf!();
+    let sim = kperf.sim(&[]);
+    let large = bench(
+        &kperf,
+        &sim,
+        "node100_pod10k",
+        &[
+            "--total",
+            "2",
+            "--runners",
+            "1",
+            "--deployments",
+            "1",
+            "--pods",
+            "110",
+            "--nodes",
+            "10",
+            "--padding-bytes",
+            "180000",
+        ],
+    );
+    assert_eq!(large.answered(), (2, 0));
+    let size = large.result["info"]["podSizeInBytes"].as_u64().unwrap();
+    assert!(size >= 175 * 1024, "{size}");
 }
 
 #[test]
@@ -341,6 +371,23 @@ fn config_maps_are_listed_and_updated() {
         told > patches * 0.5 && told <= patches,
         "{patches} patches, {told} events"
     );
+}
+
+/// kperf's default is `default`; here it is a namespace that goes with the run.
+#[test]
+fn a_namespace_that_is_there_is_refused_with_the_reason() {
+    kperf!()
+        .run(&[
+            "bench",
+            "read_update",
+            "--sim",
+            "--total",
+            "5",
+            "--read-update-namespace",
+            "default",
+        ])
+        .expect(5)
+        .says(&["already", "must be a new namespace"]);
 }
 
 #[test]
@@ -404,6 +451,8 @@ fn flags_come_from_the_scenario() {
         "--content-type <json|protobuf>",
         "--vc-affinity",
         "--sim",
+        "--kwok-image",
+        "--nodes-timeout",
     ] {
         assert!(help.stdout.contains(part), "no {part} in\n{}", help.stdout);
     }
@@ -422,6 +471,15 @@ fn flags_come_from_the_scenario() {
         (
             &["node100_pod10k", "--sim", "--interval", "soon"],
             "interval",
+        ),
+        (
+            &[
+                "timeseries_replay",
+                "--sim",
+                "--duration",
+                "18446744073709551615",
+            ],
+            "/duration",
         ),
         (
             &["list_configmaps", "--sim", "--padding-bytes", "8"],
@@ -546,7 +604,7 @@ fn runners_of_this_machine_are_one_load() {
         &kperf,
         &sim,
         "node10_job1_pod100",
-        &["--local", "--runners", "3", "--total", "40"],
+        &["--local", "--runners", "3", "--total", "40", "--pods", "20"],
     );
     assert_eq!(three.answered(), (120, 0));
     assert_eq!(three.result["loadSpec"]["count"], 3);
@@ -573,6 +631,25 @@ fn runners_of_this_machine_are_one_load() {
     assert!(three.metric("jobs_completed") >= 1.0);
 }
 
+/// A plugin says how many runners a load has: as processes of this machine only so many are possible.
+#[test]
+fn runners_of_this_machine_are_few() {
+    let kperf = kperf!();
+    kperf
+        .run(&[
+            "bench",
+            "list_configmaps",
+            "--sim",
+            "--local",
+            "--configmap-amount",
+            "5",
+            "--runners",
+            "65",
+        ])
+        .expect(5)
+        .says(&["65 runners at once as processes of this machine are wanted, at most 64"]);
+}
+
 /// The component of a bundled scenario, as cargo built it.
 fn bundled() -> PathBuf {
     let binary = Path::new(env!("CARGO_BIN_EXE_kperf-host-under-test"));
@@ -580,47 +657,71 @@ fn bundled() -> PathBuf {
     target.join("plugins/wasm32-wasip2/plugin/node10_job1_pod100.wasm")
 }
 
+/// What a process says, read as it says it.
+fn lines_of(stderr: ChildStderr) -> mpsc::Receiver<String> {
+    let (line, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        for said in std::io::BufReader::new(stderr).lines() {
+            let Ok(said) = said else { return };
+            line.send(said).ok();
+        }
+    });
+    lines
+}
+
+/// Reads until a line has `part`; two minutes of silence, or the end, are too late for it.
+#[track_caller]
+fn until(lines: &mpsc::Receiver<String>, part: &str, said: &mut String) {
+    loop {
+        let line = lines
+            .recv_timeout(Duration::from_secs(120))
+            .unwrap_or_else(|why| panic!("no `{part}`: {why}: {said}"));
+        said.push_str(&line);
+        said.push('\n');
+        if line.contains(part) {
+            return;
+        }
+    }
+}
+
 /// Ctrl-C: what was measured is printed, and the nodes are gone.
 #[test]
 fn an_interrupted_scenario_leaves_nothing() {
     let kperf = kperf!();
     let sim = kperf.sim(&[]);
-    let mut child = kperf
-        .command(&[
-            "bench",
-            "node10_job1_pod100",
-            "--kubeconfig",
-            sim.kubeconfig(),
-            "--total",
-            "100000",
-            "--result",
-            "result.json",
-        ])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = Started::new(
+        kperf
+            .command(&[
+                "bench",
+                "node10_job1_pod100",
+                "--kubeconfig",
+                sim.kubeconfig(),
+                "--total",
+                "100000",
+                "--result",
+                "result.json",
+            ])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    let lines = lines_of(child.stderr.take().unwrap());
     let mut said = String::new();
-    let mut lines = std::io::BufReader::new(child.stderr.take().unwrap()).lines();
-    for line in lines.by_ref() {
-        let line = line.unwrap();
-        said.push_str(&line);
-        said.push('\n');
-        if line.contains("Jobs completed beside the load") {
-            break;
-        }
-    }
+    until(&lines, "Jobs completed beside the load", &mut said);
     let id = i32::try_from(child.id()).unwrap();
     nix::sys::signal::kill(
         nix::unistd::Pid::from_raw(id),
         nix::sys::signal::Signal::SIGINT,
     )
     .unwrap();
+    let status = wait(&mut child, Duration::from_secs(60));
+    // It has ended, and its stderr with it.
     for line in lines {
-        said.push_str(&line.unwrap());
+        said.push_str(&line);
         said.push('\n');
     }
-    let status = wait(&mut child, Duration::from_secs(60)).expect("an end in time");
+    let status = status.unwrap_or_else(|| panic!("no end in time: {said}"));
     assert_eq!(status.code(), Some(130), "{said}");
     let whole = kperf.json("result.json");
     assert!(whole["result"]["total"].as_u64().unwrap() > 0, "{whole:#}");
@@ -630,6 +731,50 @@ fn an_interrupted_scenario_leaves_nothing() {
         stderr: said,
     };
     assert_clean(&kperf, &sim, &ran);
+}
+
+/// SIGKILL leaves no time for anything: what is left is shown, and goes, nodes and what plays them too.
+#[test]
+fn a_killed_scenario_is_cleaned_up_after() {
+    let kperf = kperf!();
+    let sim = kperf.sim(&[]);
+    let mut child = Started::new(
+        kperf
+            .command(&[
+                "bench",
+                "node10_job1_pod100",
+                "--kubeconfig",
+                sim.kubeconfig(),
+                "--total",
+                "100000",
+                "--result",
+                "result.json",
+            ])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    let lines = lines_of(child.stderr.take().unwrap());
+    let mut said = String::new();
+    until(&lines, "Jobs completed beside the load", &mut said);
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let cleanup = |words: &[&str]| {
+        let head = ["cleanup", "--kubeconfig", sim.kubeconfig()];
+        kperf.run(&[&head[..], words].concat()).expect(0)
+    };
+    let listed = cleanup(&["--list"]).stdout;
+    let fields: Vec<&str> = listed.trim_end().split('\t').collect();
+    let [run, _, left] = fields[..] else {
+        panic!("{listed}")
+    };
+    let left: Vec<&str> = left.split(',').collect();
+    assert_eq!(left, ["job1pod100", "nodepool/node10job1pod100"], "{said}");
+    cleanup(&["--run", run]).says(&["deleted node pool node10job1pod100 with 10 nodes"]);
+    kperf.assert_clean(sim.kubeconfig(), Some(run));
+    assert_no_pool(&kperf, &sim);
 }
 
 /// What kperf takes with every scenario is taken.
@@ -671,6 +816,38 @@ fn kperfs_own_command_lines_are_understood() {
         "{}",
         help.stdout
     );
+}
+
+/// As `2>&1 | head -1` does it: what is said is for nobody, and everything else goes on.
+#[test]
+fn a_closed_stderr_ends_nothing() {
+    let kperf = kperf!();
+    let sim = kperf.sim(&[]);
+    let mut child = Started::new(
+        kperf
+            .command(&[
+                // What is logged goes there too.
+                "-vv",
+                "bench",
+                "node10_job1_pod100",
+                "--kubeconfig",
+                sim.kubeconfig(),
+                "--total",
+                "20",
+                "--result",
+                "result.json",
+            ])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    drop(child.stderr.take());
+    let status = wait(&mut child, Duration::from_secs(120)).expect("an end in time");
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(kperf.json("result.json")["result"]["total"], 20);
+    kperf.assert_clean(sim.kubeconfig(), None);
+    assert_no_pool(&kperf, &sim);
 }
 
 /// Nodes of somebody else are not taken.

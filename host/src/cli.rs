@@ -164,6 +164,8 @@ fn start_log(verbose: u8, plain: bool) {
         .with_writer(std::io::stderr)
         .with_ansi(colours)
         .with_target(verbose > 0)
+        // Of a closed stderr it would tell with eprintln!, which panics there.
+        .log_internal_errors(false)
         .init();
 }
 

@@ -1,6 +1,10 @@
 //! What the user sees during a run, on stderr: a bar on a terminal, else a line per interval.
 
-use std::{io::IsTerminal as _, time::Duration};
+use std::{
+    fmt,
+    io::{IsTerminal as _, Write as _},
+    time::Duration,
+};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kperf_load::{
@@ -17,6 +21,12 @@ use crate::{
 mod steps;
 
 pub use steps::Steps;
+
+/// A line on stderr. Whoever read it may be gone, as in `2>&1 | head -1`: that is no reason to leave what was made in a
+/// cluster, as the panic of `eprintln!` would.
+pub fn say(text: impl fmt::Display) {
+    writeln!(std::io::stderr().lock(), "{text}").ok();
+}
 
 /// Shows progress of one phase after the other.
 #[derive(Debug)]
@@ -53,7 +63,7 @@ impl Live {
     pub fn say(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
+            None => say(text),
         }
     }
 
@@ -115,12 +125,12 @@ impl Live {
                 bar.set_position(done);
                 bar.set_message(text);
             }
-            None => eprintln!(
+            None => say(format_args!(
                 "{} {:>5.0}s  {text}  {} in flight",
                 plan.name,
                 self.elapsed.as_secs_f64(),
                 interval.in_flight
-            ),
+            )),
         }
     }
 

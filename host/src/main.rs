@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use kperf_host::{
     cli::{Cli, dispatch, verbosity::without_levels},
-    open_files,
+    live, open_files,
 };
 
 /// TLS, the plugin runtime and the HTTP libraries allocate; what the choice is worth was never measured.
@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     match dispatch(Cli::parse_from(without_levels(std::env::args_os()))) {
         Ok(exit) => exit.into(),
         Err(failed) => {
-            eprintln!("error: {failed}");
+            live::say(format_args!("error: {failed}"));
             failed.exit.into()
         }
     }

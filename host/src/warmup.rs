@@ -198,7 +198,7 @@ pub fn run(
                 &ground,
                 |live: &mut Live| match placement {
                     Some(placement) => {
-                        runners::load(plan, placement, &runtime, &cluster, &stop, live)
+                        runners::load(plan, placement, &ground.id, &runtime, &cluster, &stop, live)
                     }
                     None => load(plan, &resolved, config, &ground.id, &stop, live),
                 },
@@ -286,15 +286,17 @@ fn load_and_job(
     });
     warmed.jobs = repeated.jobs;
     warmed.pods = repeated.jobs * u64::from(plan.job.pods);
-    let loaded = loaded?;
-    warmed.requests = loaded.requests;
+    if let Ok(loaded) = &loaded {
+        warmed.requests = loaded.requests;
+    }
+    // First: it has ended the load, which may have failed of that alone.
     if let Some(failure) = repeated.failure {
         return Err(Failed {
             exit: Exit::Failure,
             error: anyhow!("the Job in namespace {}: {failure}", plan.job.namespace),
         });
     }
-    Ok(loaded.exit)
+    loaded.map(|loaded| loaded.exit)
 }
 
 /// The load of all runners, from this process.

@@ -1,6 +1,7 @@
 //! A real control plane, real kwok, and pods of its controllers as processes.
 
 use std::{
+    collections::BTreeMap,
     process::Command,
     sync::{LazyLock, Mutex, MutexGuard, PoisonError},
     thread,
@@ -118,7 +119,8 @@ impl World {
 #[track_caller]
 pub(crate) fn eventually<T>(what: &str, look: impl Fn() -> Result<T, String>) -> T {
     let mut last = String::new();
-    for _ in 0..600 {
+    // Five minutes: the machine may be busy.
+    for _ in 0..3000 {
         match look() {
             Ok(found) => return found,
             Err(why) => last = why,
@@ -190,6 +192,17 @@ fn two_hundred_nodes_live_carry_pods_and_go() {
     // One controller for all, and each node has its lease.
     let pods = format!("/api/v1/namespaces/{NAMESPACE}/pods");
     assert_eq!(world.items(&pods).len(), 1);
+    eventually("each node has its lease", || {
+        let leases = world.items("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases");
+        let of_pool = leases.iter().filter(|lease| {
+            let name = lease["metadata"]["name"].as_str().unwrap();
+            name.starts_with("example-")
+        });
+        let count = of_pool.count();
+        (count == 200)
+            .then_some(())
+            .ok_or(format!("{count} leases"))
+    });
 
     let started = std::time::Instant::now();
     user.types("vc nodepool add example --nodes=200")
@@ -222,10 +235,23 @@ fn two_hundred_nodes_live_carry_pods_and_go() {
     };
     assert!(on_pools().iter().any(|node| node.starts_with("example-")));
 
+    let uids_of_other = |path: &str| {
+        let objects = world.items(path).into_iter().map(|object| {
+            let metadata = &object["metadata"];
+            let text = |key: &str| metadata[key].as_str().unwrap().to_owned();
+            (text("name"), text("uid"))
+        });
+        let others = objects.filter(|(name, _)| name.starts_with("other-"));
+        others.collect::<BTreeMap<_, _>>()
+    };
+    let others = || (uids_of_other(NODES), uids_of_other(&pods));
+    let before = others();
+    assert_eq!((before.0.len(), before.1.len()), (5, 3));
     let deleted = user.types("vc nodepool delete example").expect(0);
     deleted.says(&["deleted 200 nodes"]);
     println!("{}", deleted.stderr);
-    // The other is untouched: its nodes are ready, its controllers run, and pods move there.
+    // The other is untouched: its nodes and controllers are the same ones, ready and running, and pods move there.
+    assert_eq!(others(), before);
     let pools = user.reads("vc nodepool list");
     assert_eq!(pools.as_array().unwrap().len(), 1);
     assert_eq!(
@@ -237,11 +263,19 @@ fn two_hundred_nodes_live_carry_pods_and_go() {
         (&json!("other"), &json!(5), &json!(3)),
         "{pools:#}"
     );
-    assert!(on_pools().iter().all(|node| node.starts_with("other-")));
+    let eventually_on = |what: &str, is_so: &dyn Fn(&[String]) -> bool| {
+        eventually(what, || {
+            let nodes = on_pools();
+            is_so(&nodes).then_some(()).ok_or(format!("{nodes:?}"))
+        });
+    };
+    eventually_on("all pods are on the other pool", &|nodes| {
+        nodes.iter().all(|node| node.starts_with("other-"))
+    });
     available("the deployment runs on what is left");
 
     user.types("vc nodepool delete other").expect(0);
-    assert_eq!(on_pools().len(), 0);
+    eventually_on("no pod is on a node", &|nodes| nodes.is_empty());
     world
         .client()
         .delete(&format!("{deployments}/benchmark"))

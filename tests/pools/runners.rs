@@ -3,7 +3,7 @@
 
 use std::{process::Stdio, thread, time::Duration};
 
-use kperf_tests::{Kperf, finish, kperf, wait};
+use kperf_tests::{Kperf, Started, finish, kperf, wait};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -14,6 +14,9 @@ use crate::real::{World, eventually, world};
 
 const NAMESPACE: &str = "runnergroups-kperf-io";
 const JOBS: &str = "/apis/batch/v1/namespaces/runnergroups-kperf-io/jobs";
+
+/// Longest that a command may take: the machine may be busy, and its end is what is waited for.
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// The Job of a group with a name that begins so, once it is there.
 fn job(world: &World, begin: &str) -> Value {
@@ -64,18 +67,28 @@ fn a_scenario_and_a_warm_up_from_pods_of_the_cluster() {
     let kubeconfig = world.plane.kubeconfig();
     let kubeconfig = kubeconfig.to_str().unwrap();
     let command = scenario(&kperf, kubeconfig, "60");
-    let running = thread::spawn(move || finish(command, Duration::from_secs(120)));
+    let running = thread::spawn(move || finish(command, LIMIT));
     let words = "warmup --runner-image kperf-host:test --rg-affinity pool=load --runner-flowcontrol workload-low:600 \
                  --runners 2 --nodes 2 --pods 5 --parallelism 5 --total 60 --rate 10 \
                  --core-warmup-ready-threshold 1000 -o json --kubeconfig";
     let mut words: Vec<&str> = words.split_whitespace().collect();
     words.push(kubeconfig);
     let command = kperf.command(&words);
-    let warming = thread::spawn(move || finish(command, Duration::from_secs(120)));
+    let warming = thread::spawn(move || finish(command, LIMIT));
 
-    // While it runs: two pods where they may be, an account that may list and nothing else, and the priority.
+    // What is there while it runs.
     let job = job(&world, "load-");
     let group = job["metadata"]["name"].as_str().unwrap().to_owned();
+    let selector = format!("labelSelector=kperf-host.io%2Frunner-group%3D{group}");
+    let of = |path: &str| world.items(&format!("{path}?{selector}"));
+    let roles = of("/apis/rbac.authorization.k8s.io/v1/clusterroles");
+    let schemas = of("/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas");
+    // Both are over before anything is judged, so that neither goes on in the next test.
+    let (ran, warmed) = (running.join(), warming.join());
+    let logs = world.logs(NAMESPACE);
+    let (ran, warmed) = (ran.unwrap().expect(0), warmed.unwrap().expect(0));
+
+    // Two pods where they may be, an account that may list and nothing else, and the priority.
     assert_eq!(job["spec"]["completions"], 2);
     let pod = &job["spec"]["template"]["spec"];
     assert_eq!(pod["containers"][0]["image"], "kperf-host:test");
@@ -84,9 +97,6 @@ fn a_scenario_and_a_warm_up_from_pods_of_the_cluster() {
         affinity.contains("pool") && affinity.contains("load"),
         "{affinity}"
     );
-    let selector = format!("labelSelector=kperf-host.io%2Frunner-group%3D{group}");
-    let of = |path: &str| world.items(&format!("{path}?{selector}"));
-    let roles = of("/apis/rbac.authorization.k8s.io/v1/clusterroles");
     // One for all of them, or one for each: only what they allow matters.
     let mut rules: Vec<&Value> = roles
         .iter()
@@ -96,12 +106,8 @@ fn a_scenario_and_a_warm_up_from_pods_of_the_cluster() {
     let list =
         |resource: &str| json!({"apiGroups": [""], "resources": [resource], "verbs": ["list"]});
     assert_eq!(rules, [&list("events"), &list("pods")]);
-    let schemas = of("/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas");
     assert_eq!(schemas[0]["spec"]["matchingPrecedence"], 500);
 
-    let (ran, warmed) = (running.join().unwrap(), warming.join().unwrap().expect(0));
-    let logs = world.logs(NAMESPACE);
-    let ran = ran.expect(0);
     assert!(
         ran.stdout.contains("120 of 120 requests succeeded"),
         "{}",
@@ -138,11 +144,13 @@ fn an_interrupted_scenario_takes_its_runners_along() {
     let kperf = kperf!();
     let Some(world) = world() else { return };
     let kubeconfig = world.plane.kubeconfig();
-    let mut child = scenario(&kperf, kubeconfig.to_str().unwrap(), "100000")
-        .stdout(Stdio::null())
-        .stderr(std::fs::File::create(kperf.path("said")).unwrap())
-        .spawn()
-        .unwrap();
+    let mut child = Started::new(
+        scenario(&kperf, kubeconfig.to_str().unwrap(), "100000")
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(kperf.path("said")).unwrap())
+            .spawn()
+            .unwrap(),
+    );
     let job = job(&world, "load-");
     let start = format!(
         "/api/v1/namespaces/{NAMESPACE}/configmaps/{}.start",
@@ -160,7 +168,7 @@ fn an_interrupted_scenario_takes_its_runners_along() {
         Signal::SIGINT,
     )
     .unwrap();
-    let status = wait(&mut child, Duration::from_secs(100)).expect("an end in time");
+    let status = wait(&mut child, LIMIT).expect("an end in time");
     let said = std::fs::read_to_string(kperf.path("said")).unwrap();
     assert_eq!(status.code(), Some(130), "{said}");
     let whole = kperf.json("result.json");
@@ -173,5 +181,42 @@ fn an_interrupted_scenario_takes_its_runners_along() {
         "{said}\n{whole:#}"
     );
     assert_no_runners(&world);
+    world.assert_nothing_of_pools();
+}
+
+/// SIGKILL leaves no time for anything: the runners, the pool and the namespaces are found by the run, and go.
+#[test]
+fn a_killed_scenario_is_cleaned_up_after_with_its_runners() {
+    let kperf = kperf!();
+    let Some(world) = world() else { return };
+    let kubeconfig = world.plane.kubeconfig();
+    let kubeconfig = kubeconfig.to_str().unwrap();
+    let mut child = Started::new(
+        scenario(&kperf, kubeconfig, "100000")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    let job = job(&world, "load-");
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let listed = kperf
+        .run(&["cleanup", "--list", "--kubeconfig", kubeconfig])
+        .expect(0)
+        .stdout;
+    let labels = &job["metadata"]["labels"];
+    let run = labels["kperf-host.io/outer-run"].as_str().unwrap();
+    let group = job["metadata"]["name"].as_str().unwrap();
+    assert!(listed.starts_with(&format!("{run}\t")), "{listed}");
+    let left = format!("\tjob1pod100,runnergroup/{group},nodepool/node10job1pod100\n");
+    assert!(listed.ends_with(&left), "{listed}");
+    let command = kperf.command(&["cleanup", "--run", run, "--kubeconfig", kubeconfig]);
+    finish(command, LIMIT)
+        .expect(0)
+        .says(&["deleted node pool node10job1pod100 with 2 nodes"]);
+    assert_no_runners(&world);
+    kperf.assert_clean(kubeconfig, Some(run));
     world.assert_nothing_of_pools();
 }

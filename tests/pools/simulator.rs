@@ -2,7 +2,7 @@
 
 use std::{process::Stdio, thread, time::Duration};
 
-use kperf_tests::{kperf, wait};
+use kperf_tests::{Started, kperf, wait};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -88,12 +88,14 @@ fn an_interrupted_pool_is_completed() {
         kubeconfig: sim.kubeconfig(),
     };
     let words = ["vc", "nodepool", "add", "example", "--nodes=40", "--qps=5"];
-    let mut child = kperf
-        .command(&[&words[..], &["--kubeconfig", sim.kubeconfig()]].concat())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = Started::new(
+        kperf
+            .command(&[&words[..], &["--kubeconfig", sim.kubeconfig()]].concat())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
     let present = |pools: &Value| pools[0]["present"].as_u64().unwrap_or_default();
     for _ in 0..600 {
         if present(&user.reads("vc nodepool list")) > 0 {

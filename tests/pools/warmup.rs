@@ -13,15 +13,15 @@ fn a_server_is_warmed_and_left_as_it_was() {
         kperf: &kperf,
         kubeconfig: sim.kubeconfig(),
     };
-    // Ten seconds of load: room for a Job, which waits for five.
+    // Twenty seconds of load: room for a Job, which waits for five.
     let ran = user
-        .types("warmup --nodes 5 --pods 40 --parallelism 20 --runners 2 --total 100 --rate 10 --core-warmup-ready-threshold 1000 -o json")
+        .types("warmup --nodes 5 --pods 40 --parallelism 20 --runners 2 --total 200 --rate 10 --core-warmup-ready-threshold 1000 -o json")
         .expect(0);
     let warmed: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(warmed["ready"], false, "{warmed:#}");
     assert_eq!(warmed["skipped"], false);
     assert_eq!(warmed["nodes"], 5);
-    assert_eq!(warmed["requests"], 200);
+    assert_eq!(warmed["requests"], 400);
     assert!(
         warmed["jobs"].as_u64().unwrap() >= 1,
         "{warmed:#}\n{}",

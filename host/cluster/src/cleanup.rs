@@ -16,11 +16,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use kperf_load::Stop;
 use serde_json::Value;
 
 use crate::{
     api::{ApiFailure, Cluster, Resource, Scope},
-    run::{RUN_LABEL, RunId},
+    run::{OUTER_RUN_LABEL, RUN_LABEL, RunId},
+    session::Session,
 };
 
 pub(crate) use found::what_holds;
@@ -240,7 +242,53 @@ pub async fn runs(cluster: &Cluster) -> Result<Vec<FoundRun>, ApiFailure> {
     Ok(runs)
 }
 
-fn age(created: &Value) -> Option<Duration> {
+/// A runner group that a run has started for its load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inner {
+    /// The run that started it.
+    pub outer: RunId,
+    /// Its own id.
+    pub run: RunId,
+    /// Where it is.
+    pub namespace: String,
+    /// Name of its Job.
+    pub name: String,
+    /// How long ago.
+    pub age: Option<Duration>,
+}
+
+/// The runner groups that runs have started and that are there, of one run or of all.
+///
+/// # Errors
+/// All that a list of Jobs can meet.
+pub async fn inner(cluster: &Cluster, outer: Option<&RunId>) -> Result<Vec<Inner>, ApiFailure> {
+    let session = Session::upkeep(cluster.clone(), Stop::new());
+    let of_outer = outer.map_or_else(String::new, |outer| format!("={}", outer.as_str()));
+    let scope = Scope {
+        label_selector: format!("{OUTER_RUN_LABEL}{of_outer},{RUN_LABEL}"),
+        ..Scope::default()
+    };
+    let mut found = Vec::new();
+    let jobs = session.resource("batch/v1", "Job").await?;
+    session
+        .for_each_metadata(&jobs, &scope, |metadata| {
+            let text = |key: &str| metadata[key].as_str().unwrap_or_default().to_owned();
+            let id = |label: &str| metadata["labels"][label].as_str()?.parse().ok();
+            if let (Some(outer), Some(run)) = (id(OUTER_RUN_LABEL), id(RUN_LABEL)) {
+                found.push(Inner {
+                    outer,
+                    run,
+                    namespace: text("namespace"),
+                    name: text("name"),
+                    age: age(&metadata["creationTimestamp"]),
+                });
+            }
+        })
+        .await?;
+    Ok(found)
+}
+
+pub(crate) fn age(created: &Value) -> Option<Duration> {
     let created: jiff::Timestamp = created.as_str()?.parse().ok()?;
     // A clock that is behind the server's makes no age.
     SystemTime::now()

@@ -52,7 +52,7 @@ pub mod trouble;
 pub use error::TargetError;
 pub use operation::{Change, Operation};
 pub use resolve::{ResolvedTarget, kube_config, resolve};
-pub use run::{RUN_LABEL, RunId, RunIdError};
+pub use run::{OUTER_RUN_LABEL, RUN_LABEL, RunId, RunIdError};
 pub use session::Session;
 pub use source::{Environment, TargetSource, detect, detect_in};
 pub use stamps::{Stamp, Stamps};

@@ -23,7 +23,7 @@ use std::time::Duration;
 pub use add::{Added, add, claim};
 pub use delete::{Deleted, delete};
 pub use error::PoolError;
-pub use list::{Pool, PoolStatus, list};
+pub use list::{Claimed, Pool, PoolStatus, claimed, list};
 pub use names::{
     CONTROLLER_LABEL, KWOK_IMAGE, NAMESPACE, NODES_PER_CONTROLLER, POOL_LABEL, TAINT_KEY,
     TAINT_VALUE, TYPE, TYPE_LABEL, nodes_of,

@@ -7,6 +7,10 @@ use serde_json::{Map, Value};
 /// Label of everything a run creates; its value is the run's id.
 pub const RUN_LABEL: &str = "kperf-host.io/run";
 
+/// Label of the Job of a runner group that another run has started for its load, and of its pods: the id of that other
+/// run. All of the group has an id of its own, by which it is deleted.
+pub const OUTER_RUN_LABEL: &str = "kperf-host.io/outer-run";
+
 /// The id of a run: a valid, non-empty label value, so that a selector made of it selects that run
 /// and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

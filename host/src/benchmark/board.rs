@@ -6,6 +6,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use parking_lot::Mutex;
 
 use super::trackers::Following;
+use crate::live;
 
 /// Between two drawings on a terminal.
 const REDRAW: Duration = Duration::from_millis(200);
@@ -84,7 +85,7 @@ impl Board {
                 }
             };
             for line in lines {
-                eprintln!("{line}");
+                live::say(line);
             }
             tokio::time::sleep(LINE).await;
         }

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use kperf_cluster::{RunId, Session, cleanup::CleanReport};
+use kperf_cluster::{OUTER_RUN_LABEL, RunId, Session, cleanup::CleanReport};
 use kperf_load::Stop;
 use kperf_runners::delete_namespace;
 use kperf_runtime::{
@@ -34,6 +34,7 @@ use super::{
     merged,
     powers::of_api,
     reported::{LoadUse, Reported, RunnersUse},
+    room::Taken,
     say_clean,
 };
 use crate::{
@@ -86,6 +87,7 @@ impl Groups {
         name: String,
         profile: &str,
         runners: u32,
+        taken: Taken,
     ) -> Result<Box<dyn LoadHandle>, Failure> {
         let asked = LoadUse::new(profile, runners);
         let group = self.prepare(plugins, &name, profile, runners).await?;
@@ -108,6 +110,7 @@ impl Groups {
             keep: self.keep,
             cleanup_timeout: self.cleanup_timeout,
             stop: stop.clone(),
+            taken: Some(taken),
         };
         let task = tokio::spawn(one.run(begun, done));
         self.started.lock().push((stop.clone(), task));
@@ -132,7 +135,12 @@ impl Groups {
         let profile: Value = serde_json::from_str(text)
             .or_else(|_| serde_yaml::from_str(text))
             .map_err(|error| wrong(name, error))?;
-        let mut file = json!({"count": runners, "loadProfile": profile});
+        let mut file = json!({
+            "count": runners,
+            "loadProfile": profile,
+            // What is left of it when this process is killed is found by it.
+            "labels": {OUTER_RUN_LABEL: self.session.run().as_str()},
+        });
         if let Some(parts) = parts.filter(|_| !self.raw_data) {
             file["reportParts"] = parts.into();
         }
@@ -269,11 +277,12 @@ struct One {
     keep: bool,
     cleanup_timeout: Duration,
     stop: Stop,
+    taken: Option<Taken>,
 }
 
 impl One {
     async fn run(
-        self,
+        mut self,
         begun: oneshot::Sender<()>,
         done: oneshot::Sender<Result<LoadOutcome, Failure>>,
     ) -> Removed {
@@ -310,6 +319,11 @@ impl One {
                 "load/runners".to_owned(),
                 format!("{}: {failed}", self.name),
             );
+        }
+        if result.is_ok() {
+            // All have ended, and whoever hears so may start as many at once. Where something failed, some may still
+            // be there until they are removed.
+            self.taken = None;
         }
         done.send(result.map_err(|failed| of_failed(&failed))).ok();
         if self.keep && matches!(self.placement, Placement::Cluster { .. }) {

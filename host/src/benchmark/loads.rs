@@ -26,7 +26,7 @@ use super::{
     groups::Groups,
     load_handle::{Running, outcome},
     reported::{LoadUse, Reported},
-    room::Room,
+    room::{Room, Senders},
 };
 use crate::{
     export::Feed,
@@ -35,6 +35,7 @@ use crate::{
     plugins::Plugins,
     profile::{self, Overrides, Profile, Resolved},
     report,
+    runner_group::Placement,
     source::Gate,
     specs::specs,
 };
@@ -104,12 +105,20 @@ impl Loads {
     ) -> Result<Box<dyn LoadHandle>, Failure> {
         let runners = runners.max(1);
         if let Some(groups) = &self.groups {
-            let begun = groups.start(&self.plugins, name, profile, runners).await?;
-            return Ok(begun);
+            let senders = match groups.placement {
+                Placement::Locally(_) => Senders::Processes,
+                Placement::Cluster { .. } => Senders::Pods,
+            };
+            let taken = self.room.take(&name, runners, senders)?;
+            return groups
+                .start(&self.plugins, name, profile, runners, taken)
+                .await;
         }
         let (specs, config) = self.prepare(&name, profile, runners)?;
         let clients = specs.iter().map(|spec| spec.clients).max().unwrap_or(0);
-        let taken = self.room.take(&name, runners, config.conns, clients)?;
+        let conns = config.conns;
+        let senders = Senders::Own { conns, clients };
+        let taken = self.room.take(&name, runners, senders)?;
         self.reported.load(LoadUse::new(profile, runners));
         let stop = Stop::new();
         let (begun, has_begun) = oneshot::channel();

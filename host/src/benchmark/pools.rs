@@ -3,7 +3,7 @@
 //! A pool reaches outside of the run's namespaces: its nodes are the cluster's, and what plays them has an account of
 //! its own. So the plugin only says how many and of what shape; names, images and rights are the host's.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kperf_cluster::{
     Session,
@@ -18,12 +18,27 @@ use super::{Benchmark, board::Board, interrupted, powers::of_api, reported::Repo
 use crate::{eks, live::Live};
 
 /// What the user says about pools, and the benchmark does not know.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct PoolPlacement {
     /// Where what plays the nodes may run, by label of the real nodes.
     pub affinity: BTreeMap<String, Vec<String>>,
+    /// What plays the nodes; none = the image that is known to.
+    pub kwok_image: Option<String>,
+    /// Longest time until the nodes of a pool are ready.
+    pub timeout: Duration,
     /// Whether nodes get the provider ID of a real one.
     pub eks: bool,
+}
+
+impl Default for PoolPlacement {
+    fn default() -> Self {
+        Self {
+            affinity: BTreeMap::new(),
+            kwok_image: None,
+            timeout: PoolOptions::default().timeout,
+            eks: false,
+        }
+    }
 }
 
 /// The pools that a run added.
@@ -85,10 +100,21 @@ impl Pools {
             shared_provider_id: self.provider_id().await?,
             ..PoolSpec::new(pool.name)
         };
+        let spec = match &self.placement.kwok_image {
+            Some(image) => PoolSpec {
+                kwok_image: image.clone(),
+                ..spec
+            },
+            None => spec,
+        };
         spec.validate().map_err(|error| of_pool(&error))?;
-        let (options, stop) = (PoolOptions::default(), self.session.stop());
+        let options = PoolOptions {
+            timeout: self.placement.timeout,
+            ..PoolOptions::default()
+        };
+        let (run, stop) = (self.session.run(), self.session.stop());
         // A pool of the same shape would be completed, and deleted with the run: it is somebody's.
-        nodepool::claim(cluster, &spec, &options, stop)
+        nodepool::claim(cluster, &spec, run, &options, stop)
             .await
             .map_err(|error| of_pool(&error))?;
         // Also when it fails half-way, there is something of it.

@@ -5,14 +5,14 @@
 
 mod flags;
 
-use std::{ffi::OsString, path::PathBuf, sync::Arc};
+use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use clap::{
     Arg, ArgMatches, Args, Command, FromArgMatches, builder::ValueParser, error::ErrorKind,
     parser::ValueSource,
 };
-use kperf_cluster::grant::Grant;
+use kperf_cluster::{grant::Grant, nodepool::KWOK_IMAGE};
 use kperf_runtime::{Plugin, World};
 use serde_json::Value;
 
@@ -59,6 +59,12 @@ pub struct BenchFlags {
     /// test machines, is no default here. Repeatable.
     #[arg(long, value_name = "KEY=VALUE[,VALUE]", value_parser = vc::key_values)]
     pub vc_affinity: Vec<(String, Vec<String>)>,
+    /// Image of kwok.
+    #[arg(long, value_name = "IMAGE", default_value = KWOK_IMAGE)]
+    pub kwok_image: String,
+    /// Longest time until the virtual nodes are ready.
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = super::seconds_or_duration)]
+    pub nodes_timeout: Duration,
     /// Flags about runners.
     #[command(flatten)]
     pub runners: RunnersArgs,
@@ -290,6 +296,8 @@ fn scenario(
             plain: live.is_plain(),
             pools: PoolPlacement {
                 affinity: vc::affinity(&common.vc_affinity),
+                kwok_image: Some(common.kwok_image.clone()),
+                timeout: common.nodes_timeout,
                 eks: common.eks,
             },
             runners,

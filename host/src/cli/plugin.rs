@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     exit::{Exit, Failed, OrExit as _},
+    live,
     plugins::{self, Plugins},
 };
 
@@ -277,7 +278,7 @@ fn new(args: &NewArgs) -> Result<Exit, Failed> {
         .with_context(|| format!("cannot make the project {}", dir.display()))
         .or_exit(Exit::Usage)?;
     let file = args.name.replace('-', "_");
-    eprintln!(
+    live::say(format_args!(
         "{} files in {dir}. Build and use it:\n  cd {dir}\n  cargo build --release --target wasm32-wasip2\n  kperf-host {use_it} target/wasm32-wasip2/release/{file}.wasm",
         written.len(),
         dir = dir.display(),
@@ -286,7 +287,7 @@ fn new(args: &NewArgs) -> Result<Exit, Failed> {
             NewWorld::Benchmark => "run --sim --plugin",
             NewWorld::Exporter => "run --sim --total 100 --plugin quorum_list --output",
         },
-    );
+    ));
     Ok(Exit::Success)
 }
 

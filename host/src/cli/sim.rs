@@ -8,7 +8,7 @@ use kperf_sim::{Sim, SimConfig};
 
 use crate::{
     exit::{Exit, Failed, OrExit as _},
-    signals,
+    live, signals,
     sink::write_private,
 };
 
@@ -99,12 +99,16 @@ pub fn run(args: &SimArgs) -> Result<Exit, Failed> {
         write_private(path, sim.kubeconfig().as_bytes())
             .with_context(|| format!("cannot write {}", path.display()))
             .or_exit(Exit::Failure)?;
-        eprintln!("serving {}; kubeconfig in {}", sim.url(), path.display());
+        live::say(format_args!(
+            "serving {}; kubeconfig in {}",
+            sim.url(),
+            path.display()
+        ));
     } else {
-        eprintln!(
+        live::say(format_args!(
             "serving {}; --kubeconfig FILE writes a kubeconfig for it",
             sim.url()
-        );
+        ));
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use parking_lot::Mutex;
 
-use super::Live;
+use super::{Live, say};
 
 /// Between two lines where there is no bar.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -52,7 +52,7 @@ impl Steps {
         let mut said = self.said.lock();
         let is_soon = said.at.is_some_and(|at| at.elapsed() < PAUSE);
         if !is_soon && said.text != text {
-            eprintln!("{text}");
+            say(&text);
             said.at = Some(Instant::now());
             said.text = text;
         }
@@ -67,7 +67,7 @@ impl Steps {
     pub fn say(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
+            None => say(text),
         }
     }
 }

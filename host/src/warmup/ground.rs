@@ -84,7 +84,13 @@ impl<'a> Ground<'a> {
             })
             .and_then(|()| {
                 runtime
-                    .block_on(nodepool::claim(cluster, pool, &ground.options, stop))
+                    .block_on(nodepool::claim(
+                        cluster,
+                        pool,
+                        &ground.id,
+                        &ground.options,
+                        stop,
+                    ))
                     .map_err(vc::failed)
             });
         match made {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kperf_cluster::api::Cluster;
+use kperf_cluster::{OUTER_RUN_LABEL, RunId, api::Cluster};
 use kperf_load::Stop;
 use kperf_runners::delete_namespace;
 use tokio::runtime::Runtime;
@@ -24,6 +24,7 @@ const NAME: &str = "warmup";
 pub(super) fn load(
     plan: &Warmup,
     placement: &Placement,
+    run: &RunId,
     runtime: &Runtime,
     cluster: &Cluster,
     stop: &Stop,
@@ -31,24 +32,32 @@ pub(super) fn load(
 ) -> Result<Loaded, Failed> {
     let text = profile_text(plan, 1)?;
     let profile: serde_json::Value = serde_yaml::from_str(&text).or_exit(Exit::Failure)?;
-    let file = serde_json::json!({"count": plan.runners, "loadProfile": profile}).to_string();
+    let file = serde_json::json!({
+        "count": plan.runners,
+        "loadProfile": profile,
+        // What is left of it when this process is killed is found by it.
+        "labels": {OUTER_RUN_LABEL: run.as_str()},
+    })
+    .to_string();
     let file = profile::group(&file, Path::new("warmup.yaml"), false).or_exit(Exit::Failure)?;
     let mut plugins = Plugins::new(kperf_runtime::Limits::default()).or_exit(Exit::Failure)?;
     let group = prepare(file, NAME, placement.options(), &mut plugins)?;
-    let mut running = runtime.block_on(placement.start(&group, cluster, stop))?;
+    let started = runtime.block_on(placement.start(&group, cluster, stop));
+    let mut running = match started {
+        Ok(running) => running,
+        Err(failed) => {
+            // What there was of the group is gone, or is said in the error; the namespace is made before it.
+            remove_namespace(placement, runtime, cluster, live);
+            return Err(failed);
+        }
+    };
     let steps = live.steps();
     let say = |text: &str| steps.now(text.to_owned());
     let ended = runtime.block_on(running.to_the_end(stop, &mut || {}, &say));
     drop(steps);
     let clean = runtime.block_on(running.delete(CLEAN_UP));
     say_clean(&clean, group.run(), live);
-    let mut is_left = !clean.is_complete();
-    if let Placement::Cluster { namespace, .. } = placement
-        && let Err(error) = runtime.block_on(delete_namespace(cluster, namespace, CLEAN_UP))
-    {
-        live.say(&error.to_string());
-        is_left = true;
-    }
+    let is_left = !clean.is_complete() | remove_namespace(placement, runtime, cluster, live);
     let loaded = loaded(ended?, live)?;
     Ok(Loaded {
         exit: if is_left {
@@ -58,6 +67,25 @@ pub(super) fn load(
         },
         ..loaded
     })
+}
+
+/// Removes the namespace of runner groups unless there are others in it; whether it is left that should not be.
+fn remove_namespace(
+    placement: &Placement,
+    runtime: &Runtime,
+    cluster: &Cluster,
+    live: &Live,
+) -> bool {
+    let Placement::Cluster { namespace, .. } = placement else {
+        return false;
+    };
+    match runtime.block_on(delete_namespace(cluster, namespace, CLEAN_UP)) {
+        Ok(_) => false,
+        Err(error) => {
+            live.say(&error.to_string());
+            true
+        }
+    }
 }
 
 fn loaded(outcome: Outcome, live: &Live) -> Result<Loaded, Failed> {

@@ -265,17 +265,20 @@ fn restarts(phase: &load::Phase, deployments: u32, interval_ms: u64) -> Result<S
     Ok(format!("beside them {done} restarts were completed"))
 }
 
-/// Of one pod as JSON, in whole KiB as kperf has it.
+/// Of one pod as JSON, in whole KiB as kperf has it. A tracker tells its name: a list would have all pods of the
+/// namespace in it, which can be more than a benchmark is given at once.
 fn pod_size() -> Result<usize, Failure> {
     let pods = Kind::new("v1", "Pod");
-    let text = cluster::list(
-        &pods,
-        &Scope {
-            field_selector: String::new(),
-            ..Scope::namespace(name(0)).labels("app=benchmark")
-        },
-    )?;
-    let size = text.first().map_or(0, String::len);
+    let scope = Scope::namespace(name(0)).labels(format!("app={LABEL}"));
+    let options =
+        TrackerOptions::new("pod to weigh", pods.clone(), scope).milestone(Milestone::new("seen"));
+    let tracker = Tracker::start(&options)?;
+    tracker.stop();
+    let seen = tracker.objects(0);
+    let size = match seen.first() {
+        Some(pod) => cluster::get(&pods, &pod.namespace, &pod.name)?.len(),
+        None => 0,
+    };
     Ok(size - size % 1024)
 }
 

@@ -24,7 +24,7 @@ struct Config {
     /// The load.
     #[serde(flatten)]
     load: Load,
-    /// Namespace of the ConfigMaps; the run creates and deletes it.
+    /// Namespace of the ConfigMaps, which must not be there before: the run creates and deletes it.
     #[schemars(length(min = 1))]
     read_update_namespace: String,
     /// How many ConfigMaps, each with a watch of its own.
@@ -117,7 +117,18 @@ impl Benchmark for Scenario {
             size: config.read_update_configmap_size,
             group_size: GROUP,
         };
-        cluster::create_namespace(set.namespace, &[])?;
+        cluster::create_namespace(set.namespace, &[]).map_err(|failure| {
+            if failure.code != "already-exists" {
+                return failure;
+            }
+            Failure::new(
+                failure.code,
+                format!(
+                    "{}; readUpdateNamespace must be a new namespace, which the run creates and deletes",
+                    failure.message
+                ),
+            )
+        })?;
         set.create(context.seed)?;
         let watches = watches(&set)?;
 

@@ -17,6 +17,7 @@ use kperf_sdk::benchmark::prelude::*;
 #[schemars(deny_unknown_fields)]
 struct Config {
     /// How long all phases take together, in seconds; their shares stay. 80 if absent, or 0: 30, 20 and 30.
+    #[schemars(range(max = MAX_SECONDS))]
     duration: Option<u64>,
     /// What to accept.
     content_type: kperf_scenarios::ContentType,
@@ -28,6 +29,8 @@ struct Config {
 const RUNNERS: u32 = 10;
 /// kperf's lengths, in seconds.
 const SECONDS: u64 = 80;
+/// A year; what is longer is a slip of the finger.
+const MAX_SECONDS: u64 = 365 * 24 * 60 * 60;
 
 /// One phase: what is done at a time, its seconds of [`SECONDS`], and the shares of lists from cache and from etcd.
 const PHASES: [(Size, u64, [u32; 2]); 3] = [
@@ -57,7 +60,9 @@ fn specs(load: &Load) -> Vec<Value> {
                 stale_list(*stale, PODS, Of::default()),
                 quorum_list(*quorum, PODS, page),
             ];
-            spec_of(load, *size, 0, (whole * seconds / SECONDS).max(1), requests)
+            // The schema keeps it far below what would not fit.
+            let part = whole.saturating_mul(*seconds) / SECONDS;
+            spec_of(load, *size, 0, part.max(1), requests)
         })
         .collect()
 }
@@ -119,5 +124,6 @@ mod tests {
         assert_eq!(seconds(None), [30, 20, 30]);
         assert_eq!(seconds(Some(8)), [3, 2, 3]);
         assert_eq!(seconds(Some(3)), [1, 1, 1]);
+        assert_eq!(seconds(Some(u64::MAX)).len(), 3);
     }
 }

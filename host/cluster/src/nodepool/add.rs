@@ -15,8 +15,8 @@ use super::{
     PoolEvent, PoolOptions, Progress, controller,
     error::PoolError,
     names::{
-        CLAIM_ANNOTATION, CLUSTER_WIDE, NAMESPACE, POOL_LABEL, cluster_wide, is_node_of, is_of,
-        is_unserved, nodes_of,
+        CLAIM_ANNOTATION, CLAIM_RUN_LABEL, CLUSTER_WIDE, NAMESPACE, POOL_LABEL, cluster_wide,
+        is_node_of, is_of, is_unserved, nodes_of,
     },
     node, shared,
     spec::PoolSpec,
@@ -25,13 +25,20 @@ use crate::{
     api::{ApiFailure, Cluster, Code, Resource, Scope, patiently},
     bulk::{self, BulkOptions},
     operation::{Change, Operation},
+    run::RunId,
     session::Session,
+    trouble::trouble,
 };
 
-/// Between two looks at nodes.
+/// Between two looks at nodes, at first.
 const POLL: Duration = Duration::from_millis(500);
+/// The longest between two looks: whether nodes are ready the server tells with all of them whole only, which must not
+/// be its main work while many get ready.
+const SLOWEST_POLL: Duration = Duration::from_secs(3);
 /// No node gets ready for so long: why is asked then.
 const SILENCE: Duration = Duration::from_secs(15);
+/// Longest that giving up a claim may take after that.
+const RELEASE_WITHIN: Duration = Duration::from_secs(30);
 const LOOKING: &str = "looking at nodes";
 
 /// What became of it.
@@ -63,13 +70,15 @@ pub async fn add(
 }
 
 /// Makes the record of a pool of which there is nothing yet, and nothing else: [`add`] then completes it. Of two who
-/// claim the same pool one gets it. So who has claimed a pool may delete it, however far [`add`] got.
+/// claim the same pool one gets it. So who has claimed a pool may delete it, however far [`add`] got. The record says
+/// which run that is, for [`super::claimed`].
 ///
 /// # Errors
 /// [`PoolError::Taken`] if there is anything of it; and see [`PoolError`]. After an error there is nothing to delete.
 pub async fn claim(
     cluster: &Cluster,
     spec: &PoolSpec,
+    run: &RunId,
     options: &PoolOptions,
     stop: &Stop,
 ) -> Result<(), PoolError> {
@@ -78,8 +87,20 @@ pub async fn claim(
     if claiming.check().await? {
         return Err(claiming.taken());
     }
-    claiming.namespace().await?;
-    claiming.record().await
+    let made = match claiming.namespace().await {
+        Ok(()) => claiming.record(run).await,
+        failed => failed,
+    };
+    if !matches!(made, Ok(()) | Err(PoolError::Taken { .. })) {
+        // The caller has nothing to delete, so that what the pools share would stay if nobody else uses it. Hears no
+        // stop: that may be why there is no record.
+        let unstopped = Session::upkeep(cluster.clone(), Stop::new());
+        let released = tokio::time::timeout(RELEASE_WITHIN, shared::release(&unstopped)).await;
+        if !matches!(released, Ok(Ok(()))) {
+            tracing::warn!("what node pools share may be left, and goes with the next pool");
+        }
+    }
+    made
 }
 
 struct Adding<'a> {
@@ -90,6 +111,7 @@ struct Adding<'a> {
     deadline: Instant,
     /// Nodes that were ready, and since when it is no more of them; or when that was last said.
     silence: Mutex<(u32, Instant)>,
+    poll: Mutex<Duration>,
 }
 
 /// Unlike those of all who claim pools at the same time.
@@ -124,6 +146,7 @@ impl<'a> Adding<'a> {
             progress,
             deadline: Instant::now() + options.timeout,
             silence: Mutex::new((0, Instant::now())),
+            poll: Mutex::new(POLL),
         }
     }
 
@@ -251,11 +274,12 @@ impl<'a> Adding<'a> {
     }
 
     /// Makes the record, which must not be there.
-    async fn record(&self) -> Result<(), PoolError> {
+    async fn record(&self, run: &RunId) -> Result<(), PoolError> {
         let what = "making the record";
         let token = claim_token();
         let mut record = controller::record(self.spec)?;
         record["metadata"]["annotations"] = json!({CLAIM_ANNOTATION: token});
+        record["metadata"]["labels"][CLAIM_RUN_LABEL] = run.as_str().into();
         let (cluster, stop) = (self.session.cluster(), self.session.stop());
         let resource = self
             .session
@@ -410,7 +434,7 @@ impl<'a> Adding<'a> {
         }
     }
 
-    /// Waits before the next look, if there is time for one.
+    /// Waits before the next look, longer each time, if there is time for one.
     async fn pause(&self, seen: &Seen) -> Result<(), PoolError> {
         if Instant::now() >= self.deadline {
             return Err(self.not_ready(seen).await);
@@ -419,11 +443,17 @@ impl<'a> Adding<'a> {
             let why = self.what_controllers_say().await;
             (self.progress)(&PoolEvent::Trouble { why });
         }
+        let poll = {
+            let mut next = self.poll.lock();
+            let poll = *next;
+            *next = (poll * 2).min(SLOWEST_POLL);
+            poll
+        };
         tokio::select! {
             () = self.session.stop().stopped() => Err(PoolError::Interrupted {
                 name: self.spec.name.clone(),
             }),
-            () = tokio::time::sleep(POLL) => Ok(()),
+            () = tokio::time::sleep(poll) => Ok(()),
         }
     }
 
@@ -471,7 +501,7 @@ impl<'a> Adding<'a> {
         }
         let mut troubles = BTreeSet::new();
         for pod in &pods {
-            troubles.extend(trouble(pod));
+            troubles.extend(why_not(pod));
         }
         if troubles.is_empty() {
             format!("its controllers run; see their logs in {NAMESPACE}")
@@ -482,34 +512,15 @@ impl<'a> Adding<'a> {
     }
 }
 
-/// Why a pod does not run, if it does not.
-fn trouble(pod: &Value) -> Option<String> {
+/// Why a pod does not run, if it does not: as all pods say it, or that it is not so far yet. Of controllers that is
+/// something to say too, once no node has got ready for a while.
+fn why_not(pod: &Value) -> Option<String> {
+    if let Some(trouble) = trouble(pod) {
+        return Some(trouble.to_string());
+    }
+    let phase = pod["status"]["phase"].as_str().unwrap_or("Unknown");
     let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-    let status = &pod["status"];
-    let of_container = |container: &Value| {
-        let waiting = &container["state"]["waiting"];
-        let reason = waiting["reason"].as_str()?;
-        let message = waiting["message"].as_str().unwrap_or_default();
-        Some(
-            format!("{name} waits: {reason} {message}")
-                .trim()
-                .to_owned(),
-        )
-    };
-    let containers = status["containerStatuses"].as_array().into_iter().flatten();
-    if let Some(trouble) = containers.into_iter().find_map(of_container) {
-        return Some(trouble);
-    }
-    let conditions = status["conditions"].as_array().into_iter().flatten();
-    let unscheduled = conditions
-        .into_iter()
-        .find(|c| c["type"] == "PodScheduled" && c["status"] == "False");
-    if let Some(condition) = unscheduled {
-        let message = condition["message"].as_str().unwrap_or_default();
-        return Some(format!("{name} has no node: {message}"));
-    }
-    let phase = status["phase"].as_str().unwrap_or("Unknown");
-    (phase != "Running").then(|| format!("{name} is {phase}"))
+    (phase != "Running").then(|| format!("{name}: {phase}"))
 }
 
 fn count(length: usize) -> u32 {
@@ -525,22 +536,21 @@ mod tests {
     #[test]
     fn what_keeps_a_controller_from_running_is_said() {
         let pod = |status: Value| json!({"metadata": {"name": "a-0"}, "status": status});
-        assert_eq!(trouble(&pod(json!({"phase": "Running"}))), None);
-        assert_eq!(
-            trouble(&pod(json!({"phase": "Pending", "containerStatuses": [
-                {"state": {"waiting": {"reason": "ErrImagePull", "message": "no such host"}}},
-            ]}))),
-            Some("a-0 waits: ErrImagePull no such host".to_owned())
-        );
-        assert_eq!(
-            trouble(&pod(json!({"phase": "Pending", "conditions": [
-                {"type": "PodScheduled", "status": "False", "message": "0/2 nodes are available"},
-            ]}))),
-            Some("a-0 has no node: 0/2 nodes are available".to_owned())
-        );
-        assert_eq!(
-            trouble(&pod(json!({"phase": "Failed"}))),
-            Some("a-0 is Failed".to_owned())
-        );
+        let waiting = |reason: &str| {
+            let waiting = json!({"reason": reason, "message": "no such host"});
+            json!({"phase": "Pending", "containerStatuses": [{"state": {"waiting": waiting}}]})
+        };
+        for (status, said) in [
+            (json!({"phase": "Running"}), None),
+            (
+                waiting("ErrImagePull"),
+                Some("a-0: ErrImagePull (no such host)"),
+            ),
+            (waiting("ContainerCreating"), Some("a-0: Pending")),
+            (json!({"phase": "Failed"}), Some("a-0: Failed")),
+            (json!({}), Some("a-0: Unknown")),
+        ] {
+            assert_eq!(why_not(&pod(status)).as_deref(), said);
+        }
     }
 }

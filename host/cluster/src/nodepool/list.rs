@@ -1,6 +1,9 @@
 //! What pools there are, and how many of their nodes are ready.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    time::Duration,
+};
 
 use kperf_load::Stop;
 use serde::Serialize;
@@ -9,12 +12,14 @@ use serde_json::Value;
 use super::{
     controller::recorded,
     error::PoolError,
-    names::{NAMESPACE, OWNER, OWNER_LABEL, POOL_LABEL, TYPE, TYPE_LABEL},
+    names::{CLAIM_RUN_LABEL, NAMESPACE, OWNER, OWNER_LABEL, POOL_LABEL, TYPE, TYPE_LABEL},
     node::is_ready,
     spec::PoolSpec,
 };
 use crate::{
     api::{ApiFailure, Cluster, Scope},
+    cleanup::age,
+    run::RunId,
     session::Session,
 };
 
@@ -129,6 +134,53 @@ pub async fn list(cluster: &Cluster, stop: &Stop) -> Result<Vec<Pool>, PoolError
             pool(name.clone(), specs.get(&name), &seen, controllers_ready)
         })
         .collect())
+}
+
+/// A pool that a run has claimed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// The run.
+    pub run: RunId,
+    /// Its pool.
+    pub pool: String,
+    /// How long ago.
+    pub age: Option<Duration>,
+}
+
+/// The pools that runs have claimed and that are there, of one run or of all: what is left of those that were killed,
+/// and what those that go on use.
+///
+/// # Errors
+/// All that a list can meet.
+pub async fn claimed(
+    cluster: &Cluster,
+    run: Option<&RunId>,
+    stop: &Stop,
+) -> Result<Vec<Claimed>, ApiFailure> {
+    let session = Session::upkeep(cluster.clone(), stop.clone());
+    let of_run = run.map_or_else(String::new, |run| format!("={}", run.as_str()));
+    let scope = Scope {
+        namespace: NAMESPACE.to_owned(),
+        label_selector: format!("{POOL_LABEL},{OWNER_LABEL}={OWNER},{CLAIM_RUN_LABEL}{of_run}"),
+        ..Scope::default()
+    };
+    let mut found = Vec::new();
+    let resource = session.resource("v1", "ConfigMap").await?;
+    session
+        .for_each_metadata(&resource, &scope, |metadata| {
+            let label = |key: &str| metadata["labels"][key].as_str();
+            // Ids that are none are nobody's, as with namespaces.
+            let run = label(CLAIM_RUN_LABEL).and_then(|text| text.parse().ok());
+            if let (Some(run), Some(pool)) = (run, label(POOL_LABEL)) {
+                found.push(Claimed {
+                    run,
+                    pool: pool.to_owned(),
+                    age: age(&metadata["creationTimestamp"]),
+                });
+            }
+        })
+        .await?;
+    Ok(found)
 }
 
 fn pool(name: String, spec: Option<&PoolSpec>, seen: &Counted, controllers_ready: u32) -> Pool {

@@ -20,6 +20,9 @@ pub const TAINT_VALUE: &str = "fake";
 pub const CONTROLLER_LABEL: &str = "kperf-host.io/nodepool-controller";
 /// On a pool's record: who made it, so that of two who want the same pool one knows that it is the other's.
 pub(super) const CLAIM_ANNOTATION: &str = "kperf-host.io/nodepool-claim";
+/// On a pool's record: the run that claimed it. Not the label of what a run creates, which a clean-up deletes one by
+/// one: a pool goes as a whole, in an order of its own, and its record last.
+pub(super) const CLAIM_RUN_LABEL: &str = "kperf-host.io/nodepool-run";
 /// On what is in the namespace, as kperf's releases have it.
 pub(super) const MANAGED_LABEL: &str = "virtualnodes.kperf.io/managed";
 /// Tells what we made from what kperf, or somebody else, made under the same name.

@@ -1,7 +1,9 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use kperf_cluster::{
+    RunId,
     api::{Cluster, Code, ListBounds, Scope},
+    cleanup,
     nodepool::{
         self, NAMESPACE, PoolError, PoolEvent, PoolOptions, PoolSpec, PoolStatus, TYPE, TYPE_LABEL,
     },
@@ -82,6 +84,17 @@ async fn is_there(cluster: &Cluster, namespace: &str) -> bool {
         Err(failure) if failure.code == Code::NotFound => false,
         Err(failure) => panic!("{failure}"),
     }
+}
+
+/// Whether a namespace is gone after a while.
+async fn goes(cluster: &Cluster, namespace: &str) -> bool {
+    for _ in 0..600 {
+        if !is_there(cluster, namespace).await {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    false
 }
 
 #[tokio::test]
@@ -169,13 +182,7 @@ async fn a_pool_is_made_once_listed_and_goes_without_a_trace() {
         );
     }
     // The last one took the namespace along; the seeded nodes are not anybody's.
-    for _ in 0..100 {
-        if !is_there(cluster, NAMESPACE).await {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    assert!(!is_there(cluster, NAMESPACE).await);
+    assert!(goes(cluster, NAMESPACE).await);
     assert_eq!(
         names(cluster, "v1", "Node", &Scope::default()).await.len(),
         2
@@ -354,7 +361,15 @@ async fn a_node_that_nobody_plays_is_waited_for_in_vain() {
 }
 
 async fn claim(cluster: &Cluster, spec: &PoolSpec) -> Result<(), PoolError> {
-    sendable(nodepool::claim(cluster, spec, &options(), &Stop::new())).await
+    let run = "r1".parse().unwrap();
+    sendable(nodepool::claim(
+        cluster,
+        spec,
+        &run,
+        &options(),
+        &Stop::new(),
+    ))
+    .await
 }
 
 #[tokio::test]
@@ -388,12 +403,61 @@ async fn of_two_who_want_a_pool_one_gets_it() {
     claim(cluster, &a).await.unwrap_err();
     let stop = Stop::new();
     stop.stop();
-    let error = nodepool::claim(cluster, &spec("b", 1), &options(), &stop).await;
+    let run = "r1".parse().unwrap();
+    let error = nodepool::claim(cluster, &spec("b", 1), &run, &options(), &stop).await;
     assert!(error.unwrap_err().is_interrupted());
     assert_eq!(
         in_namespace(cluster, "v1", "ConfigMap").await,
         BTreeSet::new()
     );
+}
+
+/// Whoever claims has nothing to delete after an error, and so must find nothing left.
+#[tokio::test]
+async fn a_claim_that_fails_leaves_nothing() {
+    let test = TestCluster::start().await;
+    let cluster = &test.cluster;
+    let too_large = PoolSpec {
+        kwok_image: "x".repeat(4 << 20),
+        ..spec("a", 1)
+    };
+    let error = claim(cluster, &too_large).await.unwrap_err();
+    assert!(matches!(error, PoolError::Api { .. }), "{error}");
+    assert!(goes(cluster, NAMESPACE).await);
+}
+
+/// So that a run that was killed can be cleaned up after.
+#[tokio::test]
+async fn a_claimed_pool_says_whose_it_is() {
+    let test = TestCluster::start().await;
+    let cluster = &test.cluster;
+    let [of_it, of_another] = ["r1", "r2"].map(|run| run.parse::<RunId>().unwrap());
+    let stop = Stop::new();
+    let whose = async |run: Option<&RunId>| {
+        let claimed = nodepool::claimed(cluster, run, &stop).await.unwrap();
+        let each = claimed.into_iter().map(|one| (one.run, one.pool));
+        each.collect::<Vec<_>>()
+    };
+    assert_eq!(whose(None).await, []);
+    claim(cluster, &spec("a", 2)).await.unwrap();
+    let a = [(of_it.clone(), "a".to_owned())];
+    assert_eq!(whose(None).await, a);
+    // The record that is applied then is the same, and nobody claims what is added by itself.
+    add(cluster, &spec("a", 2)).await.unwrap();
+    add(cluster, &spec("b", 1)).await.unwrap();
+    assert_eq!(whose(None).await, a);
+    assert_eq!(whose(Some(&of_it)).await, a);
+    assert_eq!(whose(Some(&of_another)).await, []);
+    // What a run created goes one by one; a pool does not.
+    let within = Duration::from_secs(30);
+    let report = cleanup::clean(cluster, &of_it, None, within, |_| {}).await;
+    assert!(
+        report.is_complete() && report.deleted.is_empty(),
+        "{report:?}"
+    );
+    assert_eq!(nodes(cluster).await.len(), 3);
+    delete(cluster, "a").await.unwrap();
+    assert_eq!(whose(None).await, []);
 }
 
 #[tokio::test]
@@ -504,11 +568,5 @@ async fn what_a_deletion_that_was_cut_off_left_goes_with_the_next() {
     cluster.create(&namespaces, "", &namespace).await.unwrap();
     let deleted = delete(cluster, "a").await.unwrap();
     assert!(!deleted.existed);
-    for _ in 0..100 {
-        if !is_there(cluster, NAMESPACE).await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("the namespace stays");
+    assert!(goes(cluster, NAMESPACE).await);
 }
