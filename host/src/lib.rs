@@ -8,6 +8,8 @@
 //! report of many; [`server_side`] adds what the server says of itself, [`prometheus`] what a Prometheus saw; [`live`]
 //! shows progress; [`threshold`] and [`exit`] say how it ended; [`cli`] turns arguments into calls.
 #![deny(missing_docs)]
+// A closed stderr must not end a run: `live::say` is for what is to be said.
+#![cfg_attr(not(test), warn(clippy::print_stderr))]
 
 pub mod benchmark;
 pub mod cli;

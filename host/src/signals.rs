@@ -5,7 +5,7 @@ use std::io;
 use kperf_load::Stop;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::exit::Exit;
+use crate::{exit::Exit, live::say};
 
 /// Listens on a thread of its own until the process ends.
 pub fn install(stop: &Stop) {
@@ -23,13 +23,13 @@ pub fn install(stop: &Stop) {
                 return std::future::pending().await;
             };
             signals.next().await;
-            eprintln!(
-                "stopping: waiting for what is in flight; once more to give it up, results are kept"
-            );
             stop.stop();
+            say(
+                "stopping: waiting for what is in flight; once more to give it up, results are kept",
+            );
             signals.next().await;
-            eprintln!("giving up what is in flight; once more to end without results");
             stop.abort();
+            say("giving up what is in flight; once more to end without results");
             signals.next().await;
             std::process::exit(i32::from(Exit::Interrupted as u8));
         });

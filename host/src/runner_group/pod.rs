@@ -21,7 +21,7 @@ use crate::{
     cli::{EngineArgs, LoadArgs, run as from_profile},
     exit::{Exit, Failed, OrExit as _},
     export::Output,
-    live::Live,
+    live::{Live, say},
     plugins::Plugins,
     run::{self, OneOfMany},
     signals,
@@ -103,7 +103,7 @@ pub fn run(mut runner: Runner, live: Live) -> Result<Exit, Failed> {
         Err(failed) => {
             mail.message = failed.to_string();
             if let Err(error) = runtime.block_on(store.post(runner.index, &mail)) {
-                eprintln!("nobody could be told of the failure: {error}");
+                say(format_args!("nobody could be told of the failure: {error}"));
             }
             Err(failed)
         }
@@ -123,7 +123,9 @@ fn end_with(parent: u32, store: Place) {
         {
             std::fs::remove_dir_all(folder).ok();
         }
-        eprintln!("process {parent} is gone, and with it this runner's group");
+        say(format_args!(
+            "process {parent} is gone, and with it this runner's group"
+        ));
         std::process::exit(i32::from(Exit::Interrupted as u8));
     };
     let watched = std::thread::Builder::new()
@@ -196,7 +198,7 @@ fn measure(
     job.load.raw = plan.raw_data;
     mail.clock_ahead_ms = runtime.block_on(store.clock_ahead_ms());
     let mut ready = || {
-        eprintln!("{} is ready", runner.name);
+        say(format_args!("{} is ready", runner.name));
         let start = runtime
             .block_on(meet(store, plan, runner.index, mail, stop))
             .map_err(|error| Failed {
@@ -208,12 +210,12 @@ fn measure(
             })?;
         mail.ready_unix_us = unix_us();
         let ahead = start.start_unix_us.saturating_sub(unix_us());
-        eprintln!(
+        say(format_args!(
             "{} of {} runners start in {} ms",
             start.ready,
             plan.count,
             ahead / 1000
-        );
+        ));
         Ok(UNIX_EPOCH + Duration::from_micros(start.start_unix_us))
     };
     let one = OneOfMany {
@@ -263,12 +265,14 @@ async fn deliver(
                 let Some(smaller) = without_raw_data(&report, &error) else {
                     return Err(error.into());
                 };
-                eprintln!("the report is left without raw data: {error}");
+                say(format_args!("the report is left without raw data: {error}"));
                 report = smaller;
             }
             Err(error) if tries >= DELIVERY.0 => return Err(error.into()),
             Err(error) => {
-                eprintln!("the report could not be left, trying again: {error}");
+                say(format_args!(
+                    "the report could not be left, trying again: {error}"
+                ));
                 tokio::time::sleep(DELIVERY.1).await;
             }
         }

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kperf_network::{TaskRecord, orchestrator::Progress};
 
-use crate::{live::Live, network};
+use crate::{
+    live::{Live, say},
+    network,
+};
 
 /// What an orchestrator tells its progress to.
 pub type Callback = Arc<dyn Fn(Progress<'_>) + Send + Sync>;
@@ -54,27 +57,27 @@ impl TaskProgress {
     fn show(&self, progress: Progress<'_>) {
         match (progress, &self.bar) {
             (Progress::Registered { workers, expected }, None) => {
-                eprintln!("{workers} of {expected} workers");
+                say(format_args!("{workers} of {expected} workers"));
             }
             (Progress::Registered { workers, expected }, Some(bar)) => {
                 bar.set_message(format!("{workers} of {expected} workers"));
             }
             (Progress::Begins { task, done, total }, None) => {
-                eprintln!("[{}/{total}] {task}", done + 1);
+                say(format_args!("[{}/{total}] {task}", done + 1));
             }
             (Progress::Begins { task, done, total }, Some(bar)) => {
                 bar.set_length(total as u64);
                 bar.set_position(done as u64);
                 bar.set_message(task.to_string());
             }
-            (Progress::Ended { task, .. }, None) => eprintln!("  {}", self.outcome(task)),
+            (Progress::Ended { task, .. }, None) => say(format_args!("  {}", self.outcome(task))),
             (Progress::Ended { task, done, .. }, Some(bar)) => {
                 bar.set_position(done as u64);
                 if task.error.is_some() {
                     bar.println(format!("{}: {}", task.key, self.outcome(task)));
                 }
             }
-            (Progress::Lost { worker }, None) => eprintln!("worker {worker} is lost"),
+            (Progress::Lost { worker }, None) => say(format_args!("worker {worker} is lost")),
             (Progress::Lost { worker }, Some(bar)) => {
                 bar.println(format!("worker {worker} is lost"));
             }

@@ -15,7 +15,7 @@ use crate::{
     },
     exit::{Exit, Failed, OrExit as _},
     export::Exports,
-    live::Live,
+    live::{self, Live},
     merge,
     plugins::Plugins,
     run::deliver,
@@ -125,7 +125,7 @@ pub(super) fn wait(
             }
             let stop = stop.clone();
             waiting.push(async move {
-                let say = |text: &str| eprintln!("{text}");
+                let say = |text: &str| live::say(text);
                 let ended = group.until_over(within, &stop, &say).await;
                 (group, ended)
             });
