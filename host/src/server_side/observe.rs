@@ -259,6 +259,10 @@ async fn watch(
             }
         }
     };
+    if every.is_none() && observed.before.samples.is_empty() {
+        // Nobody showed anything, as is said already: another look would have nothing to be compared with.
+        return;
+    }
     tokio::time::sleep(SETTLE).await;
     let scraper = match limit {
         Some(limit) => scraper.with_deadline(limit),
@@ -421,6 +425,18 @@ mod tests {
             assert_eq!(change.counters.answered(), counted, "{in_time}");
             assert_eq!(observed.begins_early, !in_time);
         }
+    }
+
+    #[test]
+    fn who_shows_nothing_is_not_asked_twice() {
+        let (address, looks) = instance(10, 1);
+        let ends = ServerMetrics::Ends { asked: false };
+        let mut observer = Observer::begin(&target(vec![address]), false, ends).unwrap();
+        observer.ready();
+        let observed = observer.finish(&Stop::new());
+        assert_eq!(looks.load(Ordering::SeqCst), 1);
+        assert_eq!(observed.before.failures.len(), 1);
+        assert!(observed.after.failures.is_empty());
     }
 
     #[test]
