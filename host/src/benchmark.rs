@@ -60,7 +60,7 @@ use crate::{
     report::{self, MeasuredPhase, Results, RunFacts},
     run::{self, Job},
     runner_group::Placement,
-    server_side::{self, Observer},
+    server_side::{self, Observer, Sent},
     signals, target,
 };
 
@@ -242,7 +242,7 @@ pub fn run(job: Job, benchmark: Benchmark, plugins: Plugins, live: &Live) -> Res
     let measured = epoch.elapsed();
     // Before the clean-up, which is none of the benchmark's work.
     let server = observer.map_or_else(Default::default, |observer| {
-        server_side::results(&observer.finish(&stop), &[])
+        server_side::results(&observer.finish(&stop), &Sent::default())
     });
 
     let end_of_plugin = SystemTime::now();

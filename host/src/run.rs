@@ -24,7 +24,7 @@ use crate::{
     load::{Load, Watcher},
     prometheus::{self, Source},
     report::{self, Results, RunFacts},
-    server_side::{self, Observer, ServerMetrics, classify::Classes},
+    server_side::{self, Observer, Sent, ServerMetrics, classify::Classes},
     signals, summary,
     target::{self, TargetChoice},
     threshold::ThresholdSpec,
@@ -148,7 +148,8 @@ pub fn run_with(
     let phases = load.run(specs, stop, &mut watcher);
     let end = SystemTime::now();
     let server = observer.map_or_else(Default::default, |observer| {
-        let sent = server_side::of_phases(&phases, &classes);
+        let mut sent = Sent::default();
+        sent.add_phases(&phases, &classes);
         server_side::results(&observer.finish(stop), &sent)
     });
 

@@ -23,7 +23,7 @@ use std::time::Duration;
 use kperf_runtime::report as doc;
 
 pub use observe::{Observed, Observer, Point};
-pub use sent::{Sent, of_phases, of_report};
+pub use sent::Sent;
 
 /// When to look at the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub struct ServerResults {
 
 /// Puts together what was seen, and compares it with what was sent, as far as that is known.
 #[must_use]
-pub fn results(observed: &Observed, sent: &[Sent]) -> ServerResults {
+pub fn results(observed: &Observed, sent: &Sent) -> ServerResults {
     let mut findings = disagree::of_looks(observed);
     findings.extend(disagree::of_loads(observed, sent));
     ServerResults {

@@ -133,7 +133,13 @@ impl ThresholdSpec {
     /// Whether `one` is further on the wrong side of the limit than `other`.
     /// Whether it is about what the server says of itself.
     pub(crate) fn is_of_server(&self) -> bool {
-        matches!(&self.subject, Subject::Named(Selector { name: Some(name), .. }) if name.starts_with("server-"))
+        let Subject::Named(Selector {
+            name: Some(name), ..
+        }) = &self.subject
+        else {
+            return false;
+        };
+        name.starts_with("server-") || name.starts_with("server_")
     }
 
     pub(crate) fn is_worse(&self, one: f64, other: f64) -> bool {

@@ -10,7 +10,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kperf_control_plane::Client;
-use kperf_tests::{Kperf, SimServer, Started, kperf, wait};
+use kperf_tests::{Kperf, Ran, SimServer, Started, kperf, wait};
 use serde_json::Value;
 
 use crate::{mixed, starts};
@@ -66,6 +66,11 @@ fn runner(kperf: &Kperf, server: &SimServer, from: &Path, group: &str, index: u3
     Started::new(command.spawn().unwrap())
 }
 
+fn rg(kperf: &Kperf, server: &SimServer, words: &[&str]) -> Ran {
+    let head = ["rg", "--kubeconfig", server.kubeconfig()];
+    kperf.run(&[&head, words].concat())
+}
+
 /// A pod that never runs keeps nobody waiting: not its siblings, and not who asks for the result.
 #[test]
 fn a_runner_that_never_comes_is_not_waited_for() {
@@ -78,14 +83,7 @@ fn a_runner_that_never_comes_is_not_waited_for() {
             .replace("readyTimeout: 60", "readyTimeout: 2")
             .replace("total: 200", "total: 40")
     });
-    let rg = |words: &[&str]| {
-        let words: Vec<&str> = ["rg", "--kubeconfig", server.kubeconfig()]
-            .iter()
-            .chain(words)
-            .copied()
-            .collect();
-        kperf.run(&words)
-    };
+    let rg = |words: &[&str]| rg(&kperf, &server, words);
     // No node is like that, so the simulator leaves the pods alone.
     let run = [
         "run",
@@ -125,14 +123,7 @@ fn runners_meet_and_report_through_the_api() {
             .replace("count: 5", "count: 3")
             .replace("total: 200", "total: 80")
     });
-    let rg = |words: &[&str]| {
-        let words: Vec<&str> = ["rg", "--kubeconfig", server.kubeconfig()]
-            .iter()
-            .chain(words)
-            .copied()
-            .collect();
-        kperf.run(&words)
-    };
+    let rg = |words: &[&str]| rg(&kperf, &server, words);
     rg(&["run", "--runner-image=x", "--runnergroup=mixed.yaml"])
         .expect(0)
         .says(&["runner group carried is made"]);

@@ -7,7 +7,8 @@ use std::{
     time::Duration,
 };
 
-use kperf_tests::{Ran, Started, kperf, wait};
+use kperf_control_plane::Client;
+use kperf_tests::{Kperf, Ran, SimServer, Started, kperf, wait};
 
 use crate::{assert_clean, assert_no_pool};
 
@@ -38,11 +39,8 @@ fn until(lines: &mpsc::Receiver<String>, part: &str, said: &mut String) {
     }
 }
 
-/// Ctrl-C: what was measured is printed, and the nodes are gone.
-#[test]
-fn an_interrupted_scenario_leaves_nothing() {
-    let kperf = kperf!();
-    let sim = kperf.sim(&[]);
+/// A scenario that has done something, what it goes on to say, and what it has said.
+fn at_work(kperf: &Kperf, sim: &SimServer) -> (Started, mpsc::Receiver<String>, String) {
     let mut child = Started::new(
         kperf
             .command(&[
@@ -52,6 +50,7 @@ fn an_interrupted_scenario_leaves_nothing() {
                 sim.kubeconfig(),
                 "--total",
                 "100000",
+                "--kwok-image=registry.example/kwok:1",
                 "--result",
                 "result.json",
             ])
@@ -63,6 +62,15 @@ fn an_interrupted_scenario_leaves_nothing() {
     let lines = lines_of(child.stderr.take().unwrap());
     let mut said = String::new();
     until(&lines, "Jobs completed beside the load", &mut said);
+    (child, lines, said)
+}
+
+/// Ctrl-C: what was measured is printed, and the nodes are gone.
+#[test]
+fn an_interrupted_scenario_leaves_nothing() {
+    let kperf = kperf!();
+    let sim = kperf.sim(&[]);
+    let (mut child, lines, mut said) = at_work(&kperf, &sim);
     let id = i32::try_from(child.id()).unwrap();
     nix::sys::signal::kill(
         nix::unistd::Pid::from_raw(id),
@@ -92,28 +100,17 @@ fn an_interrupted_scenario_leaves_nothing() {
 fn a_killed_scenario_is_cleaned_up_after() {
     let kperf = kperf!();
     let sim = kperf.sim(&[]);
-    let mut child = Started::new(
-        kperf
-            .command(&[
-                "bench",
-                "node10_job1_pod100",
-                "--kubeconfig",
-                sim.kubeconfig(),
-                "--total",
-                "100000",
-                "--result",
-                "result.json",
-            ])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap(),
-    );
-    let lines = lines_of(child.stderr.take().unwrap());
-    let mut said = String::new();
-    until(&lines, "Jobs completed beside the load", &mut said);
+    let (mut child, _lines, said) = at_work(&kperf, &sim);
     child.kill().unwrap();
     child.wait().unwrap();
+    // What plays the nodes is what was asked for.
+    let client = Client::from_kubeconfig(&sim.kubeconfig).unwrap();
+    let controllers = "/apis/apps/v1/namespaces/virtualnodes-kperf-io/statefulsets";
+    let controllers = client.get(controllers).unwrap().text;
+    assert!(
+        controllers.contains("registry.example/kwok:1"),
+        "{controllers}"
+    );
 
     let cleanup = |words: &[&str]| {
         let head = ["cleanup", "--kubeconfig", sim.kubeconfig()];

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use kperf_cluster::{
     Session,
     grant::{Request, Verb},
-    nodepool::{self, PoolError, PoolEvent, PoolOptions, PoolSpec},
+    nodepool::{self, KWOK_IMAGE, PoolError, PoolEvent, PoolOptions, PoolSpec},
 };
 use kperf_load::Stop;
 use kperf_runtime::{Failure, benchmark::NodePool, failure};
@@ -22,8 +22,8 @@ use crate::{eks, live::Live};
 pub struct PoolPlacement {
     /// Where what plays the nodes may run, by label of the real nodes.
     pub affinity: BTreeMap<String, Vec<String>>,
-    /// What plays the nodes; none = the image that is known to.
-    pub kwok_image: Option<String>,
+    /// What plays the nodes.
+    pub kwok_image: String,
     /// Longest time until the nodes of a pool are ready.
     pub timeout: Duration,
     /// Whether nodes get the provider ID of a real one.
@@ -34,7 +34,7 @@ impl Default for PoolPlacement {
     fn default() -> Self {
         Self {
             affinity: BTreeMap::new(),
-            kwok_image: None,
+            kwok_image: KWOK_IMAGE.to_owned(),
             timeout: PoolOptions::default().timeout,
             eks: false,
         }
@@ -96,16 +96,10 @@ impl Pools {
                 .into_iter()
                 .map(|label| (label.key, label.value))
                 .collect(),
+            kwok_image: self.placement.kwok_image.clone(),
             affinity: self.placement.affinity.clone(),
             shared_provider_id: self.provider_id().await?,
             ..PoolSpec::new(pool.name)
-        };
-        let spec = match &self.placement.kwok_image {
-            Some(image) => PoolSpec {
-                kwok_image: image.clone(),
-                ..spec
-            },
-            None => spec,
         };
         spec.validate().map_err(|error| of_pool(&error))?;
         let options = PoolOptions {

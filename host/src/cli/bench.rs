@@ -296,7 +296,7 @@ fn scenario(
             plain: live.is_plain(),
             pools: PoolPlacement {
                 affinity: vc::affinity(&common.vc_affinity),
-                kwok_image: Some(common.kwok_image.clone()),
+                kwok_image: common.kwok_image.clone(),
                 timeout: common.nodes_timeout,
                 eks: common.eks,
             },

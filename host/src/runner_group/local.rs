@@ -31,6 +31,8 @@ use crate::{
     target::{self, TargetChoice},
 };
 
+/// What the folder of a group is called, before what is drawn.
+pub(super) const FOLDER_PREFIX: &str = "kperf-runners-";
 /// How long a process that was told to end may take, as long as a pod may: what hangs is killed then.
 const GRACE: Duration = Duration::from_secs(30);
 /// Between two looks at the processes.
@@ -160,7 +162,7 @@ pub fn start_locally(group: &Group, target: &LocalTarget) -> Result<Running, Fai
 
 fn start(group: &Group, target: &LocalTarget, plan: &Plan) -> anyhow::Result<Locally> {
     let folder = tempfile::Builder::new()
-        .prefix("kperf-runners-")
+        .prefix(FOLDER_PREFIX)
         .tempdir()
         .context("cannot make a folder for the runners")?;
     let of = |name: &str| -> anyhow::Result<PathBuf> {

@@ -17,6 +17,7 @@ use kperf_runners::{
 };
 use serde_json::{Value, json};
 
+use super::local::FOLDER_PREFIX;
 use crate::{
     cli::{EngineArgs, LoadArgs, run as from_profile},
     exit::{Exit, Failed, OrExit as _},
@@ -120,6 +121,8 @@ fn end_with(parent: u32, store: Place) {
         // Nobody else does; all of the group's is below the folder that the store is in.
         if let Place::Directory(store) = &store
             && let Some(folder) = store.parent()
+            && let Some(name) = folder.file_name().and_then(|name| name.to_str())
+            && name.starts_with(FOLDER_PREFIX)
         {
             std::fs::remove_dir_all(folder).ok();
         }

@@ -14,14 +14,14 @@
 //!   the client's and 10 ms above it means that the two did not measure the same. Both are warnings. With the
 //!   simulator in this process, which shares the client's cores, times are not compared.
 
-use std::collections::BTreeMap;
-
-use hdrhistogram::Histogram;
-use kperf_cluster::server_metrics::{Origin, RequestKey, ScrapeError};
+use kperf_cluster::server_metrics::{Origin, ScrapeError};
 use kperf_load::measure;
 use kperf_runtime::report as doc;
 
-use super::{Observed, Sent, finding};
+use super::{
+    Observed, finding,
+    sent::{Ours, Sent},
+};
 use crate::summary::time;
 
 /// Fewer say nothing about a quantile.
@@ -128,31 +128,8 @@ pub(super) fn of_looks(observed: &Observed) -> Vec<doc::Finding> {
     findings
 }
 
-/// The client's side of one kind of request.
-struct Ours {
-    answered: u64,
-    succeeded: u64,
-    service: Histogram<u64>,
-}
-
-fn ours(sent: &[Sent]) -> BTreeMap<&RequestKey, Ours> {
-    let mut all: BTreeMap<&RequestKey, Ours> = BTreeMap::new();
-    for one in sent {
-        let ours = all.entry(&one.key).or_insert_with(|| Ours {
-            answered: 0,
-            succeeded: 0,
-            service: measure::time_histogram(),
-        });
-        ours.answered += one.answered;
-        ours.succeeded += one.succeeded;
-        // Same bounds by construction.
-        ours.service.add(&one.service).ok();
-    }
-    all
-}
-
 /// What the client measured against what the server counted.
-pub(super) fn of_loads(observed: &Observed, sent: &[Sent]) -> Vec<doc::Finding> {
+pub(super) fn of_loads(observed: &Observed, sent: &Sent) -> Vec<doc::Finding> {
     let mut findings = Vec::new();
     if !observed.changes.is_whole() {
         return findings;
@@ -161,7 +138,7 @@ pub(super) fn of_loads(observed: &Observed, sent: &[Sent]) -> Vec<doc::Finding> 
     let all_seen = [&observed.before, &observed.after]
         .iter()
         .all(|look| look.failures.is_empty() && look.samples.iter().all(|sample| !sample.cut));
-    for (key, ours) in ours(sent) {
+    for (key, ours) in &sent.0 {
         if key.verb == "WATCH" {
             continue;
         }
@@ -191,7 +168,7 @@ pub(super) fn of_loads(observed: &Observed, sent: &[Sent]) -> Vec<doc::Finding> 
         {
             continue;
         }
-        findings.extend(times(&what, &ours, &theirs.times));
+        findings.extend(times(&what, ours, &theirs.times));
     }
     findings
 }

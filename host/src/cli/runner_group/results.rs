@@ -212,9 +212,8 @@ fn of_all(observed: &Observed, outcomes: &[Result<Outcome, Failed>]) -> ServerRe
     let reports = outcomes
         .iter()
         .filter_map(|outcome| outcome.as_ref().ok()?.report.as_ref());
-    let sent: Vec<Sent> = reports
-        .flat_map(|report| server_side::of_report(&report.summary.series))
-        .collect();
+    let mut sent = Sent::default();
+    reports.for_each(|report| sent.add_report(&report.summary.series));
     let mut server = server_side::results(observed, &sent);
     if outcomes.len() > 1 && !server.metrics.is_empty() {
         server.findings.push(doc::Finding {
